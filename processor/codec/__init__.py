@@ -1,0 +1,1 @@
+"""Bytes of events, predictions and dead letters, as columns."""

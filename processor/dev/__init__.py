@@ -1,0 +1,1 @@
+"""For development: the embedded Kafka, the demo, load, and checks against the trained model."""

@@ -1,0 +1,1 @@
+"""The model: artifacts, the engine that steps them, and (lazily) the converter."""
