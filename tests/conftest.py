@@ -1,0 +1,60 @@
+"""One real broker for a test run, and topics with names of their own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from processor.dev.kafka import EmbeddedKafka, require_installed
+from processor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    TopicFactory = Callable[..., str]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def embedded_kafka_installed() -> None:
+    """Skips (in CI: fails) where the packages of the embedded Kafka are missing."""
+    try:
+        require_installed()
+    except ConfigError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(f"NO KAFKA, NOTHING SHOWN: {error}")
+
+
+@pytest.fixture(scope="session")
+def kafka(embedded_kafka_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """The one broker of this test run. Nobody may kill it: a test of broker failures starts a cluster of its own."""
+    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """`name("group")` -> a name that no other test has: for groups, transactional ids, topics not made here."""
+    test = re.sub(r"[^a-zA-Z0-9]+", "-", request.node.name.removeprefix("test_"))[:80].strip("-")
+    prefix = f"{test}-{next(_numbers)}"
+    return lambda what: f"{prefix}-{what}"
+
+
+@pytest.fixture
+def topic(kafka: EmbeddedKafka, name: Callable[[str], str]) -> Iterator[TopicFactory]:
+    """`topic("input", partitions=4, config={...})` -> the name of a new topic, which is deleted after the test."""
+    created: list[str] = []
+
+    def create(what: str = "topic", *, partitions: int = 4, config: dict[str, str] | None = None) -> str:
+        created.append(kafka.create_topic(name(what), partitions=partitions, config=config))
+        return created[-1]
+
+    yield create
+    if created:
+        kafka.delete_topics(*created)
