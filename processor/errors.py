@@ -49,6 +49,7 @@ class StateCorrupt(ProcessorError):
     """A store's bytes are not what was written. The partition is wiped and rebuilt from its changelog."""
 
     exit_code = 5
+    partition: int | None = None  # whose store it is, where that is known
 
 
 class Incompatible(ProcessorError):

@@ -93,7 +93,7 @@ def _armed(actions: dict[str, tuple[str, int | None]]) -> Callable[[str], None]:
     return hit
 
 
-_hit = _nothing
+_hit: Callable[[str], None] = _nothing
 
 
 def arm(text: str | None = None) -> None:

@@ -1,0 +1,281 @@
+"""The commit: one Kafka transaction of outputs, changelog records and input offsets; then the stores.
+
+    1. Outputs and dead letters of the slices so far were produced (into the open transaction, begun lazily).
+    2. The snapshot that falls due: each key's record, then one position record for each partition that moved.
+    3. Flush, and look at the deliveries.
+    4. Send the input offsets to the transaction, and commit it.
+    5. For each partition, one batch of the store: the records and the position.
+    6. The rows are clean; the wheel turns.
+
+Nothing is persisted that is not committed: killed after 1, 2 or 3, the transaction aborts; killed after 4, the
+changelog's tail brings the store up. Each gap is a failpoint, named `commit.*`. When a step fails, nothing here is
+mended: `CommitFailed` sends the caller the one way back, which asks Kafka what became of it.
+
+`at_least_once` has the same steps in another order (see `AtLeastOnce`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from processor.failpoints import failpoint
+from processor.kafka.retry import CommitFailed
+from processor.partition import Place
+from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from processor.kafka.client import KafkaError, Message
+    from processor.kafka.consumer import SampleConsumer
+    from processor.kafka.producer import IdempotentProducer, TransactionalProducer
+    from processor.partition import Partition
+    from processor.state.arena import Arena
+    from processor.state.sweeper import Sweeper
+    from processor.types import Int32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every position says of the past that led to it."""
+
+    topic_id: str
+    fingerprint: int
+    settings_hash: int
+
+
+@dataclass(slots=True)
+class PartitionSnapshot:
+    """What a commit persists of one partition."""
+
+    partition: Partition
+    position: Position
+    puts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    deletes: list[bytes] = field(default_factory=list)
+    changelog_offset: int | None = None  # of the position's record, known from its delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did."""
+
+    partitions: int
+    records: int
+    bytes: int
+
+
+NOTHING = Committed(0, 0, 0)
+
+
+class Commits(Protocol):
+    """Both guarantees, as the loop sees them."""
+
+    def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:
+        """Persists the dirty `slots` and what has moved. `now`: monotonic seconds; `now_ms`: wall clock.
+
+        Raises:
+            CommitFailed: the way back follows.
+            Unavailable: the brokers were away for longer than their budget.
+        """
+
+    def begin(self, partitions: Iterable[Partition], now_ms: int) -> None:
+        """Commits a first offset and position for partitions that have neither: their places. Raises as `commit`."""
+
+    def drop(self) -> None:
+        """Gives up what was produced and not committed."""
+
+
+class Snapshots:
+    """What both guarantees share: what is to be persisted, and how the stores take it."""
+
+    def __init__(self, arena: Arena, identity: Identity, changelog_topic: str, sweeper: Sweeper) -> None:
+        self._arena, self._identity, self._changelog = arena, identity, changelog_topic
+        self._sweeper = sweeper
+
+    def of(self, partitions: Sequence[Partition], slots: Int32Array) -> list[PartitionSnapshot]:
+        """One for each partition whose position changes; in the order of their numbers."""
+        wheel, arena = self._arena.wheel, self._arena
+        owners = arena.partition_of[slots]
+        snapshots = []
+        swept = self._sweeper.next_partition(partitions)
+        for partition in sorted(partitions, key=lambda partition: partition.number):
+            mine = slots[owners == partition.number]
+            position = self._position(partition, wheel.replay_from(partition.number, partition.place, slots))
+            deletes = self._sweeper.sweep(partition, position, arena) if partition is swept else []
+            if position == partition.persisted and not len(mine) and not deletes:
+                continue
+            records = encode_records(arena.records_of(mine), self._identity.fingerprint)
+            keys = [state_key(key) for key in arena.keys_of(mine)]
+            snapshots.append(
+                PartitionSnapshot(partition, position, list(zip(keys, records, strict=True)), deletes)
+            )
+        return snapshots
+
+    def first(self, partitions: Iterable[Partition]) -> list[PartitionSnapshot]:
+        """The first positions of partitions that have none."""
+        return [PartitionSnapshot(partition, self._position(partition, partition.place)) for partition in partitions]
+
+    def _position(self, partition: Partition, replay: Place) -> Position:
+        return Position(
+            replay_from=replay.offset,
+            stream_time=replay.stream_time,
+            committed=partition.committable,
+            topic_id=self._identity.topic_id,
+            fingerprint=self._identity.fingerprint,
+            settings_hash=self._identity.settings_hash,
+        )
+
+    def send(self, producer: TransactionalProducer | IdempotentProducer, snapshots: list[PartitionSnapshot]) -> None:
+        """2. Records and deletions first, the position last."""
+        for snapshot in snapshots:
+            number = snapshot.partition.number
+            if snapshot.puts or snapshot.deletes:
+                keys = [key for key, _ in snapshot.puts] + snapshot.deletes
+                values = [value for _, value in snapshot.puts] + [None] * len(snapshot.deletes)
+                producer.send(self._changelog, number, keys, values)
+            position = snapshot.position.to_bytes()
+            producer.send_one(
+                self._changelog, number, POSITION_KEY, position, on_delivery=_note_offset(snapshot)
+            )
+
+    def store(self, snapshots: list[PartitionSnapshot], slots: Int32Array, now_ms: int) -> None:
+        """5. One batch of each partition's store, its position with it."""
+        for index, snapshot in enumerate(snapshots):
+            assert snapshot.changelog_offset is not None
+            snapshot.partition.open_store.write(
+                puts=snapshot.puts,
+                deletes=snapshot.deletes,
+                mark=LocalMark(snapshot.changelog_offset + 1, now_ms),
+                position=snapshot.position,
+            )
+            snapshot.partition.persisted = snapshot.position
+            if index == 0:
+                failpoint("commit.partly_stored")
+        failpoint("commit.stored")
+
+    def clean(self, partitions: Iterable[Partition], slots: Int32Array, now: float) -> None:
+        """6. The rows are clean, and the wheel turns."""
+        self._arena.wheel.written(slots)
+        self._arena.wheel.turn(now, {partition.number: partition.place for partition in partitions})
+        failpoint("commit.done")
+
+
+def _note_offset(snapshot: PartitionSnapshot):  # type: ignore[no-untyped-def]
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            snapshot.changelog_offset = message.offset()
+
+    return delivered
+
+
+def _see_deliveries(snapshots: list[PartitionSnapshot]) -> None:
+    """3. Every position has its place in the changelog."""
+    if any(snapshot.changelog_offset is None for snapshot in snapshots):
+        raise CommitFailed("a position was not delivered to the changelog")
+
+
+def _offsets(snapshots: list[PartitionSnapshot]) -> Mapping[int, int]:
+    return {snapshot.partition.number: snapshot.position.committed for snapshot in snapshots}
+
+
+def _measure(snapshots: list[PartitionSnapshot]) -> Committed:
+    records = sum(len(snapshot.puts) + len(snapshot.deletes) for snapshot in snapshots)
+    size = sum(len(key) + len(value) for snapshot in snapshots for key, value in snapshot.puts)
+    return Committed(len(snapshots), records, size)
+
+
+class ExactlyOnce:
+    """Outputs, dead letters, changelog records and input offsets in one transaction; then the stores."""
+
+    def __init__(
+        self, producer: TransactionalProducer, consumer: SampleConsumer, snapshots: Snapshots
+    ) -> None:
+        self._producer, self._consumer, self._snapshots = producer, consumer, snapshots
+
+    def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:
+        """See Commits."""
+        held = [partition for partition in partitions if partition.takes_events]
+        snapshots = self._snapshots.of(held, slots)
+        if not snapshots:
+            return NOTHING
+        failpoint("commit.produced")
+        self._transact(snapshots)
+        self._snapshots.store(snapshots, slots, now_ms)
+        self._snapshots.clean(held, slots, now)
+        return _measure(snapshots)
+
+    def begin(self, partitions: Iterable[Partition], now_ms: int) -> None:
+        """See Commits."""
+        snapshots = self._snapshots.first(partitions)
+        self._transact(snapshots)
+        self._snapshots.store(snapshots, np.empty(0, np.int32), now_ms)
+
+    def _transact(self, snapshots: list[PartitionSnapshot]) -> None:
+        self._snapshots.send(self._producer, snapshots)
+        failpoint("commit.snapshot")
+        self._producer.flush()
+        _see_deliveries(snapshots)
+        failpoint("commit.flushed")
+        offsets = self._consumer.topic_partitions(_offsets(snapshots))
+        if offsets:
+            self._producer.send_offsets(offsets, self._consumer.group_metadata())
+        failpoint("commit.offsets")
+        self._producer.commit()
+        failpoint("commit.committed")
+
+    def drop(self) -> None:
+        """See Commits."""
+        self._producer.abort()
+
+
+class AtLeastOnce:
+    """No transaction. Outputs are flushed, offsets committed, the changelog flushed, the stores written: in this order.
+
+    A crash between any two of them repeats predictions, with the same bytes. The changelog never runs ahead of the
+    group's offsets: positions ahead of them would look like a group that somebody rewound.
+    """
+
+    def __init__(
+        self,
+        outputs: IdempotentProducer,
+        changelog: IdempotentProducer,
+        consumer: SampleConsumer,
+        snapshots: Snapshots,
+    ) -> None:
+        self._outputs, self._changelog = outputs, changelog
+        self._consumer, self._snapshots = consumer, snapshots
+
+    def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:
+        """See Commits."""
+        held = [partition for partition in partitions if partition.takes_events]
+        snapshots = self._snapshots.of(held, slots)
+        if not snapshots:
+            return NOTHING
+        failpoint("commit.produced")
+        self._outputs.flush()
+        failpoint("commit.flushed")
+        self._consumer.commit(_offsets(snapshots))
+        failpoint("commit.offsets")
+        self._persist(snapshots, slots, now_ms)
+        self._snapshots.clean(held, slots, now)
+        return _measure(snapshots)
+
+    def begin(self, partitions: Iterable[Partition], now_ms: int) -> None:
+        """See Commits. Here the position comes first: without it, the offset would look like a lost changelog."""
+        snapshots = self._snapshots.first(partitions)
+        self._persist(snapshots, np.empty(0, np.int32), now_ms)
+        self._consumer.commit(_offsets(snapshots))
+
+    def _persist(self, snapshots: list[PartitionSnapshot], slots: Int32Array, now_ms: int) -> None:
+        self._snapshots.send(self._changelog, snapshots)
+        failpoint("commit.snapshot")
+        self._changelog.flush()
+        _see_deliveries(snapshots)
+        failpoint("commit.committed")
+        self._snapshots.store(snapshots, slots, now_ms)
+
+    def drop(self) -> None:
+        """See Commits. What was produced stays, and may come once more: at least once."""

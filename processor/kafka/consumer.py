@@ -1,0 +1,260 @@
+"""The input's consumer: a poll gives columns, and says where a partition ended or could not be read.
+
+Callbacks of a rebalance run inside `poll`, on the caller's thread. What they raise is kept and raised by `poll` itself,
+because the client would swallow it and go on.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from processor.errors import OwnershipLost, ProcessorError, Unavailable
+from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from processor.kafka.retry import CommitFailed, repeat
+from processor.log import get_logger
+from processor.types import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from processor.kafka.client import Message
+
+_LOG = get_logger()
+_REPLACED: Final = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED)
+_QUIET: Final = (KafkaError._MAX_POLL_EXCEEDED, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll returned."""
+
+    batch: Batch | None = None
+    ends: dict[int, int] = field(default_factory=dict)  # partition -> offset of its end, where it was reached
+    unreadable: dict[int, str] = field(default_factory=dict)  # partition -> why its offset cannot be read
+
+
+class SampleConsumer:
+    """A member of the consumer group, subscribed to the input topic.
+
+    assigned, revoked, lost: called inside `poll` with partition numbers. A partition that was assigned is paused until
+    `resume_at`; `revoked` and `lost` are called before the partition is given back.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topic: str,
+        *,
+        assigned: Callable[[list[int]], None],
+        revoked: Callable[[list[int]], None],
+        lost: Callable[[list[int]], None],
+        unavailable_seconds: float,
+    ) -> None:
+        self.topic = topic
+        self.joined = False
+        self._pending: BaseException | None = None
+        self._budget = unavailable_seconds
+        self._down_since: float | None = None
+        self._probed_at = 0.0
+        self._consumer = Consumer({**properties, "error_cb": self._on_error})
+        self._consumer.subscribe(
+            [topic],
+            on_assign=self._guarded(assigned, self._assign),
+            on_revoke=self._guarded(revoked, self._unassign),
+            on_lost=self._guarded(lost, self._unassign),
+        )
+
+    # Rebalances ------------------------------------------------------------------------------------------------
+
+    def _guarded(
+        self, act: Callable[[list[int]], None], apply: Callable[[list[TopicPartition]], None]
+    ) -> Callable[[Consumer, list[TopicPartition]], None]:
+        def callback(_consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            self.joined = True
+            try:
+                act([partition.partition for partition in partitions])
+            except BaseException as error:
+                self._pending = error
+            finally:
+                apply(partitions)
+
+        return callback
+
+    def _assign(self, partitions: list[TopicPartition]) -> None:
+        """Takes the partitions, paused. Where each is read from is known only once its state is restored."""
+        for partition in partitions:
+            partition.offset = OFFSET_BEGINNING
+        self._consumer.incremental_assign(partitions)
+        if partitions:
+            self._consumer.pause(partitions)
+
+    def _unassign(self, partitions: list[TopicPartition]) -> None:
+        self._consumer.incremental_unassign(partitions)
+
+    def pause(self, partition: int) -> None:
+        """Returns nothing more of a partition until `resume_at`."""
+        self._consumer.pause([TopicPartition(self.topic, partition)])
+
+    def resume_at(self, partition: int, offset: int) -> bool:
+        """Reads a paused partition on from `offset`. False: the client is not ready for it yet; ask again."""
+        place = TopicPartition(self.topic, partition, offset)
+        try:
+            self._consumer.seek(place)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._IN_PROGRESS):
+                return False
+            raise
+        self._consumer.resume([TopicPartition(self.topic, partition)])
+        return True
+
+    # Polling ---------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float, most: int) -> Polled:
+        """Waits up to `timeout` seconds for a first event, then takes what is there, `most` at the most.
+
+        Raises:
+            OwnershipLost: another member took this one's place for good.
+            Unavailable: the brokers were away for longer than their budget, or the client has failed for good.
+        """
+        first = self._consumer.poll(timeout)
+        self._raise_pending()
+        messages = [] if first is None else [first, *self._consumer.consume(most - 1, 0)]
+        self._raise_pending()
+        self._look_for_brokers(bool(messages))
+        if not messages:
+            return Polled()
+        return self._columns(messages)
+
+    def _raise_pending(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            raise pending
+
+    def _columns(self, messages: list[Message]) -> Polled:
+        polled = Polled()
+        if any([message.error() is not None for message in messages]):
+            for message in messages:
+                if message.error() is not None:
+                    self._note(message, polled)
+            messages = [message for message in messages if message.error() is None]
+        batch = batch_of(messages) if messages else None
+        return Polled(batch, polled.ends, polled.unreadable)
+
+    def _note(self, message: Message, polled: Polled) -> None:
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            polled.ends[message.partition()] = message.offset()
+        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            polled.unreadable[message.partition()] = error.str()
+        elif error.fatal():
+            raise _fatal(error)
+        elif error.code() not in _QUIET:
+            _LOG.warning("input.error", error=error.str(), partition=message.partition())
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
+            self._down_since = time.monotonic()
+            _LOG.warning("kafka.away", error=error.str())
+        elif error.fatal() and self._pending is None:
+            self._pending = _fatal(error)
+        elif error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE):
+            _LOG.warning("kafka.error", error=error.str())
+
+    def _look_for_brokers(self, got_something: bool) -> None:
+        """Once all brokers were said to be down: asks each second whether one is back, until the budget is spent."""
+        if self._down_since is None:
+            return
+        now = time.monotonic()
+        if not got_something and now - self._probed_at < 1.0:
+            return
+        self._probed_at = now
+        if got_something or self._answers():
+            _LOG.info("kafka.back", seconds=round(now - self._down_since, 1))
+            self._down_since = None
+        elif now - self._down_since > self._budget:
+            raise Unavailable(
+                f"No Kafka broker answered for {self._budget:.0f} s.",
+                "The brokers are down, or not to be reached from here.",
+                "Nothing is lost: start again once they are back (processing.unavailable_seconds is the budget).",
+            )
+
+    def _answers(self) -> bool:
+        try:
+            self._consumer.list_topics(self.topic, timeout=0.5)
+        except KafkaException:
+            return False
+        return True
+
+    # Offsets ---------------------------------------------------------------------------------------------------
+
+    def committed(self, partition: int, timeout: float) -> int | None:
+        """The group's committed offset, stable; None where it has none.
+
+        Raises:
+            TimeoutError: a transaction that holds it is still open, or no broker answered in time; ask again.
+        """
+        try:
+            (found,) = self._consumer.committed([TopicPartition(self.topic, partition)], timeout=timeout)
+        except KafkaException as error:
+            if error.args[0].retriable() or error.args[0].code() == KafkaError._TIMED_OUT:
+                raise TimeoutError(error.args[0].str()) from None
+            raise
+        if found.error is not None:
+            raise TimeoutError(found.error.str())
+        return found.offset if found.offset >= 0 else None
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commits offsets outside of any transaction, and waits for it.
+
+        Raises:
+            CommitFailed: this member's generation is over, or no broker answered within the budget.
+        """
+        places = self.topic_partitions(offsets)
+        try:
+            repeat(lambda: self._consumer.commit(offsets=places, asynchronous=False), self._budget)
+        except KafkaException as error:
+            raise CommitFailed(error.args[0].str()) from None
+
+    def topic_partitions(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        """Offsets of partitions of the input as the client wants them."""
+        return [TopicPartition(self.topic, number, offset) for number, offset in sorted(offsets.items())]
+
+    def group_metadata(self) -> Any:
+        """What fences this member's transactions: to be asked for anew at every commit."""
+        return self._consumer.consumer_group_metadata()
+
+    def close(self) -> None:
+        """Leaves the group. Partitions that are still held are revoked first."""
+        self._consumer.close()
+        self._raise_pending()
+
+
+def _fatal(error: KafkaError) -> ProcessorError:
+    if error.code() in _REPLACED:
+        return OwnershipLost(
+            "Another process has joined the group under this one's name.",
+            error.str(),
+            "Give each process a kafka.group_instance_id (and a state.directory) of its own.",
+        )
+    return Unavailable("The Kafka client has failed for good.", error.str(), "Start the process again.")
+
+
+def batch_of(messages: Sequence[Message]) -> Batch:
+    """Messages without errors as columns, ordered by partition; inside each as they came. n >= 1."""
+    count = len(messages)
+    partitions = np.fromiter((message.partition() for message in messages), np.int32, count)
+    if (partitions[1:] < partitions[:-1]).any():
+        order = np.argsort(partitions, kind="stable")
+        partitions = partitions[order]
+        messages = [messages[row] for row in order.tolist()]
+    return Batch(
+        partitions=partitions,
+        offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
+        timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),
+        keys=[message.key() for message in messages],
+        values=[message.value() for message in messages],
+    )

@@ -1,0 +1,226 @@
+"""Producers: the transactional one of `exactly_once`, and the idempotent one of `at_least_once`.
+
+A producer is disposable. After an abort the same one goes on; after a fatal error (fenced, or a transaction that the
+broker timed out, which look alike) a new one is made, and its `init_transactions` ends what the old one left behind.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from processor.errors import OwnershipLost, Unavailable
+from processor.kafka.client import KafkaException, Producer
+from processor.kafka.retry import CommitFailed, is_retriable, repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from processor.kafka.client import KafkaError, Message, TopicPartition
+
+T = TypeVar("T")
+
+_MOST_QUEUED: Final = 1_000_000
+"""Below the client's own limit, so that it never refuses one message and takes the next: that would change the order."""
+
+_MOST_REPLACED: Final = 5
+
+
+class _Queue:
+    """What both kinds of producer share: messages go in, batch-wise and in order."""
+
+    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
+        self._properties = dict(properties)
+        self._budget = budget_seconds
+        self._producer = Producer(self._properties)
+
+    def _make_room(self, messages: int) -> None:
+        deadline = time.monotonic() + self._budget
+        while len(self._producer) + messages > _MOST_QUEUED and len(self._producer):
+            self._producer.poll(0.05)
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "The producer's queue did not drain.",
+                    f"{len(self._producer)} messages wait for a broker since {self._budget:.0f} s.",
+                    "Nothing is lost: start again once the brokers are back.",
+                )
+
+    def _send(self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        self._make_room(len(keys))
+        messages = [{"key": key, "value": value} for key, value in zip(keys, values, strict=True)]
+        if self._producer.produce_batch(topic, messages, partition=partition) != len(messages):
+            raise KafkaException(next(message["_error"] for message in messages if "_error" in message))
+
+    def _send_one(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        self._make_room(1)
+        extra = {} if headers is None else {"headers": headers}
+        if on_delivery is not None:
+            extra["on_delivery"] = on_delivery  # type: ignore[assignment]
+        self._producer.produce(topic, value=value, key=key, partition=partition, **extra)
+
+    def poll(self) -> None:
+        """Serves callbacks that are waiting."""
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Waits until everything is delivered or has failed.
+
+        Raises:
+            Unavailable: that took longer than the budget.
+        """
+        if self._producer.flush(self._budget):
+            raise Unavailable(
+                f"Messages were not delivered within {self._budget:.0f} s.",
+                "The brokers are down, or not to be reached from here.",
+                "Nothing is lost: start again once they are back.",
+            )
+
+
+class TransactionalProducer(_Queue):
+    """Everything sent between two commits is one transaction, begun with its first message.
+
+    Every method but `replace` and `abort` raises CommitFailed when the transaction cannot go on.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
+        super().__init__(properties, budget_seconds)
+        self.is_open = False
+        self._replaced = 0  # times in a row, without a commit between
+        self._init()
+
+    def _init(self) -> None:
+        """Ends a former life's transaction, and fences it.
+
+        Raises:
+            Unavailable: no coordinator within the budget.
+        """
+        try:
+            repeat(lambda: self._producer.init_transactions(10), self._budget)
+        except KafkaException as error:
+            raise Unavailable(
+                "The producer could not start its transactions.",
+                error.args[0].str(),
+                "See that the brokers are up and that transactional.id may be used (ACL on TransactionalId).",
+            ) from None
+
+    def _guard(self, call: Callable[[], T]) -> T:
+        try:
+            return repeat(call, self._budget)
+        except KafkaException as error:
+            cause = error.args[0]
+            if is_retriable(error):
+                raise Unavailable(
+                    f"A transaction could not be ended within {self._budget:.0f} s.",
+                    cause.str(),
+                    "Nothing is lost: start again once the brokers are back.",
+                ) from None
+            raise CommitFailed(cause.str()) from None
+
+    def begin(self) -> None:
+        """Begins a transaction if none is open."""
+        if not self.is_open:
+            self._guard(self._producer.begin_transaction)
+            self.is_open = True
+
+    def send(self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Sends messages to one partition, in order."""
+        self.begin()
+        self._guard(lambda: self._send(topic, partition, keys, values))
+
+    def send_one(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        """Sends one message, with headers or with a call-back for its delivery."""
+        self.begin()
+        self._guard(lambda: self._send_one(topic, partition, key, value, headers, on_delivery))
+
+    def send_offsets(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
+        """Puts consumed offsets into the transaction. The broker refuses those of a former generation."""
+        self.begin()
+        self._guard(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata, 10))
+
+    def commit(self) -> None:
+        """Commits. When this raises, the outcome may be either."""
+        self._guard(lambda: self._producer.commit_transaction(10))
+        self.is_open = False
+        self._replaced = 0
+
+    def abort(self) -> None:
+        """Aborts the open transaction, if there is one; replaces the producer where it cannot even do that."""
+        if not self.is_open:
+            return
+        try:
+            repeat(lambda: self._producer.abort_transaction(10), self._budget)
+        except KafkaException:
+            self.replace()
+        self.is_open = False
+
+    def replace(self) -> None:
+        """A new producer in the place of a failed one.
+
+        Raises:
+            OwnershipLost: this happens again and again, as it does where two processes fence each other in turn.
+        """
+        self._replaced += 1
+        if self._replaced > _MOST_REPLACED:
+            raise OwnershipLost(
+                f"The producer was fenced {_MOST_REPLACED} times in a row.",
+                f"Another process seems to use the same transactional id ({self._properties['transactional.id']}).",
+                "Give each process a state.directory of its own; do not copy one that is in use.",
+            )
+        self._producer.purge()
+        self._producer = Producer(self._properties)
+        self.is_open = False
+        self._init()
+
+
+class IdempotentProducer(_Queue):
+    """Messages of `at_least_once`: no transaction. An error of a delivery is raised by `flush`."""
+
+    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
+        super().__init__({**properties, "on_delivery": self._delivered}, budget_seconds)
+        self._failed: str | None = None
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None and self._failed is None:
+            self._failed = error.str()
+
+    def send(self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Sends messages to one partition, in order."""
+        self._send(topic, partition, keys, values)
+
+    def send_one(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        """Sends one message, with headers or with a call-back for its delivery."""
+        self._send_one(topic, partition, key, value, headers, on_delivery)
+
+    def flush(self) -> None:
+        """Waits until everything is delivered.
+
+        Raises:
+            Unavailable: something was not.
+        """
+        super().flush()
+        if self._failed is not None:
+            raise Unavailable("A message was not delivered.", self._failed, "Nothing is lost: start again.")

@@ -1,0 +1,115 @@
+"""Restore: bringing a partition's store to the end of its changelog, in bounded slices.
+
+Invariants:
+
+- After each slice the store is a prefix of the changelog's tail, and its mark says where that prefix ends.
+- The store is complete once the prefix has reached `target`: the *high* watermark, asked for after the assignment. A
+  former owner's transaction whose markers come late lies below it, and is waited for.
+- `complete_as_of_ms` is renewed by a finished restore with the time at which it *began*, never by a slice of one. A
+  store older than the changelog keeps tombstones is wiped: it would keep keys that were deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING
+
+from processor.errors import Incompatible
+from processor.state.record import POSITION_KEY, LocalMark, Position
+from processor.state.store import Store
+
+if TYPE_CHECKING:
+    from processor.state.changelog import ChangelogReader, Tail
+    from processor.state.store import StoreResources
+
+
+def open_store(path: Path, resources: StoreResources, now_ms: int, tombstone_retention_ms: int) -> Store:
+    """The store at `path`, ready for a restore: wiped where it cannot be trusted to lack what was deleted.
+
+    Raises:
+        StateCorrupt: its bytes are not what was written; wipe it and open it again.
+        Unavailable: its lock is held, or the disk does not answer.
+        Incompatible: a newer version wrote it.
+    """
+    store = Store.open(path, resources)
+    mark = store.mark()
+    if mark is None and store.position() is None:
+        return store
+    known = mark is not None and mark.complete_as_of_ms is not None and store.position() is not None
+    if known and mark and now_ms - (mark.complete_as_of_ms or 0) <= tombstone_retention_ms:
+        return store
+    store.close()
+    Store.wipe(path)
+    return Store.open(path, resources)
+
+
+class Restore:
+    """One partition's restore, from the store's mark to `target`."""
+
+    def __init__(
+        self, partition: int, store: Store, reader: ChangelogReader, low: int, target: int, now_ms: int
+    ) -> None:
+        """low, target: the changelog partition's low and high watermark, asked for after the assignment.
+
+        Raises:
+            Incompatible: the store knows more of the changelog than there is of it.
+        """
+        mark = store.mark()
+        self.partition = partition
+        self.target = target
+        self.records = 0
+        self._store, self._reader = store, reader
+        self._began_ms = now_ms
+        self._complete_as_of = mark.complete_as_of_ms if mark else None
+        self.offset = mark.changelog_offset if mark else low
+        if self.offset > target:
+            raise Incompatible(
+                f"Partition {partition} of the changelog {reader.topic} ends at {target}, "
+                f"but the store has read it up to {self.offset}.",
+                "The changelog was made anew, or this state directory belongs to another cluster.",
+                "If the changelog is right, delete the state directory; if the store is right, see "
+                "'The changelog was lost' in docs/operations.md.",
+            )
+        self._first_offset = self.offset
+        if self.offset < target:
+            reader.follow(partition, max(self.offset, low))
+
+    @property
+    def is_complete(self) -> bool:
+        return self.offset >= self.target
+
+    @property
+    def fraction(self) -> float:
+        """How much of the way is done, 0 to 1."""
+        return (self.offset - self._first_offset) / max(1, self.target - self._first_offset)
+
+    def take(self, tail: Tail) -> None:
+        """Writes a slice of the changelog to the store, with the mark of how far it goes."""
+        if tail.missing is not None:
+            raise Incompatible(
+                f"Partition {self.partition} of the changelog cannot be read from offset {self.offset} on.",
+                tail.missing,
+                "Delete this partition's store: it is rebuilt from the changelog's beginning.",
+            )
+        if tail.next_offset is not None and tail.next_offset > self.offset:
+            self.offset = tail.next_offset
+            self._write(tail.values, self._complete_as_of)
+            self.records += tail.records
+
+    def finish(self) -> None:
+        """Says in the store that it is complete as of the time at which this restore began."""
+        self._reader.leave(self.partition)
+        self._write({}, self._began_ms)
+
+    def cancel(self) -> None:
+        """Reads no more; what was written stays, as the prefix that it is."""
+        self._reader.leave(self.partition)
+
+    def _write(self, values: dict[bytes, bytes | None], complete_as_of_ms: int | None) -> None:
+        position = values.pop(POSITION_KEY, None)
+        self._store.write(
+            puts=[(key, value) for key, value in values.items() if value is not None],
+            deletes=[key for key, value in values.items() if value is None],
+            mark=LocalMark(self.offset, complete_as_of_ms),
+            position=Position.from_bytes(position) if position is not None else None,
+        )

@@ -1,0 +1,139 @@
+"""The wheel: which slots are dirty, since when, and from where a replay would have to start without them.
+
+Each commit opens a bucket. A slot that becomes dirty joins the current one and stays there, however often it is
+stepped, until it is written. A bucket remembers, for each partition, the place at which it was opened (or at which the
+partition was stamped into it): no event below that place has made any slot of the bucket dirty. Invariants:
+
+- `bucket_of[slot]` is the serial of the one bucket that holds the slot, or CLEAN.
+- `replay_from(partition)` is at or below the first event that any record does not reflect yet.
+
+The clock decides when a bucket falls due, and so when a record is written: never what is in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from processor.partition import Place
+    from processor.types import Int32Array, Int64Array
+
+CLEAN: Final = -1
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Slots that became dirty between two commits; `places` holds the partitions' places at its opening."""
+
+    serial: int
+    opened_at: float  # seconds of a monotonic clock
+    places: dict[int, Place]
+    joined: list[Int32Array] = field(default_factory=list)
+    dirty: dict[int, int] = field(default_factory=dict)  # partition -> slots that are still here
+
+
+class Wheel:
+    """Dirty slots in the order in which they will be written."""
+
+    def __init__(self, partition_of: Int32Array, now: float) -> None:
+        """partition_of: int32[slots], the arena's column of the slots' partitions; it is read, never written."""
+        self.bucket_of: Int64Array = np.full(len(partition_of), CLEAN, dtype=np.int64)
+        self._partition_of = partition_of
+        self._buckets: deque[Bucket] = deque([Bucket(0, now, {})])
+
+    @property
+    def _current(self) -> Bucket:
+        return self._buckets[-1]
+
+    @property
+    def dirty_count(self) -> int:
+        return sum(sum(bucket.dirty.values()) for bucket in self._buckets)
+
+    def turn(self, now: float, places: Mapping[int, Place]) -> None:
+        """Opens a new bucket at these places, and lets go of the emptied ones."""
+        serial = self._current.serial + 1
+        self._buckets = deque(bucket for bucket in self._buckets if any(bucket.dirty.values()))
+        self._buckets.append(Bucket(serial, now, dict(places)))
+
+    def stamp(self, partition: int, place: Place) -> None:
+        """Enters a partition's place into the current bucket, before its first step; it must have been dropped."""
+        self._current.places[partition] = place
+
+    def drop(self, partition: int) -> None:
+        """Purges a partition from all buckets. To be called while the arena still knows its slots."""
+        self.bucket_of[self._partition_of == partition] = CLEAN
+        for bucket in self._buckets:
+            bucket.dirty.pop(partition, None)
+            bucket.places.pop(partition, None)
+
+    def join(self, slots: Int32Array) -> None:
+        """These slots were stepped: those that were clean join the current bucket. `slots` are distinct."""
+        new = slots[self.bucket_of[slots] == CLEAN]
+        if len(new) == 0:
+            return
+        bucket = self._current
+        self.bucket_of[new] = bucket.serial
+        bucket.joined.append(new)
+        partitions, counts = np.unique(self._partition_of[new], return_counts=True)
+        for partition, count in zip(partitions.tolist(), counts.tolist(), strict=True):
+            bucket.dirty[partition] = bucket.dirty.get(partition, 0) + count
+
+    def due(self, now: float, interval: float) -> bool:
+        """Whether some bucket that holds a dirty slot was opened `interval` seconds ago or earlier."""
+        return any(bucket.opened_at <= now - interval and any(bucket.dirty.values()) for bucket in self._buckets)
+
+    def fallen_due(self, now: float, interval: float) -> Int32Array:
+        """The dirty slots of all buckets that were opened `interval` seconds ago or earlier, oldest first."""
+        return self._members(bucket for bucket in self._buckets if bucket.opened_at <= now - interval)
+
+    def oldest(self, least: int) -> Int32Array:
+        """The dirty slots of the oldest buckets, as many buckets as hold `least` slots together (or all)."""
+        chosen: list[Bucket] = []
+        for bucket in self._buckets:
+            if least <= 0:
+                break
+            chosen.append(bucket)
+            least -= sum(bucket.dirty.values())
+        return self._members(chosen)
+
+    def of_partitions(self, partitions: set[int]) -> Int32Array:
+        """All dirty slots of some partitions, oldest first."""
+        slots = self._members(self._buckets)
+        return slots[np.isin(self._partition_of[slots], sorted(partitions))]
+
+    def _members(self, buckets: Iterable[Bucket]) -> Int32Array:
+        found = [
+            slots[self.bucket_of[slots] == bucket.serial] for bucket in buckets for slots in bucket.joined
+        ]
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int32)
+
+    def replay_from(self, partition: int, place: Place, written: Int32Array) -> Place:
+        """Where a replay of the partition starts once the slots in `written` are persisted.
+
+        The place of the oldest bucket that still holds another dirty slot of the partition; `place`, the partition's
+        own, when none does.
+        """
+        leaving = self.bucket_of[written[self._partition_of[written] == partition]]
+        serials, counts = np.unique(leaving, return_counts=True)
+        gone = dict(zip(serials.tolist(), counts.tolist(), strict=True))
+        for bucket in self._buckets:
+            if bucket.dirty.get(partition, 0) > gone.get(bucket.serial, 0):
+                return bucket.places[partition]
+        return place
+
+    def written(self, slots: Int32Array) -> None:
+        """These slots' records are persisted: they are clean."""
+        if len(slots) == 0:
+            return
+        by_serial = {bucket.serial: bucket for bucket in self._buckets}
+        pairs = np.stack([self.bucket_of[slots], self._partition_of[slots].astype(np.int64)])
+        cells, counts = np.unique(pairs, axis=1, return_counts=True)
+        for (serial, partition), count in zip(cells.T.tolist(), counts.tolist(), strict=True):
+            by_serial[serial].dirty[partition] -= count
+        self.bucket_of[slots] = CLEAN
