@@ -1,0 +1,46 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both make .venv, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types lock check clean help
+
+help:            ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)   ## the main job on this machine: train, convert, run, kill, compare
+	@$(BIN)/processor demo
+
+test: $(READY)   ## all tests, against a real Kafka
+	@$(BIN)/python -m pytest
+
+lint: $(READY)   ## ruff, and the linters of the files beside the code
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/yamllint --strict deploy
+	@$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
+
+types: $(READY)  ## mypy, strict
+	@$(BIN)/mypy processor
+
+check: lint types test  ## what CI runs
+
+lock: $(READY)   ## resolve the versions anew, with hashes
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--extra convert --extra dev --upgrade pyproject.toml -o requirements.lock
+
+clean:           ## remove what was made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+# pip installs uv alone, by the hashes of the lock; uv installs the rest within seconds.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11 to 3.13 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Installing into $(VENV) (once; about a minute and 2 GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
