@@ -1,0 +1,163 @@
+"""From a batch of records to events: everything about an event that does not depend on the format of its value.
+
+Keys, null values, and what an event's time may be are judged here, once for all formats; a format brings a
+`ValueDecoder`, which turns the bytes of values into columns.
+
+Invariants
+- A batch's result is its rows' results: decoding it row by row gives the same.
+- A row that is no sample holds zeros in every column.
+- A row is judged in one order: its key, a null value, its value, its time. The first fault found is the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from processor.types import BadEvent, Events, Kind, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from processor.types import Batch, BoolArray, Features, Int64Array
+
+GREATEST_TIME: Final = 8_640_000_000_000_000
+"""ms before or after the epoch: the range of ECMAScript's Date (ECMA-262, 21.4.1.1), some 270,000 years."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The columns of decoded values. Rows in `bad`, and fields that a value does not have, hold zeros (and False)."""
+
+    features: Features  # input name -> [n, *sample shape]
+    time: Int64Array
+    has_time: BoolArray
+    sequence: Int64Array
+    has_sequence: BoolArray
+    start: BoolArray
+    end: BoolArray
+    bad: dict[int, BadEvent]
+
+
+class ValueDecoder(Protocol):
+    """What a format must bring to read events: a pure function from values (none of them null) to columns."""
+
+    def decode(self, values: Sequence[bytes]) -> Values: ...
+
+
+class EventDecoder:
+    """Decodes batches of one input topic.
+
+    values: the format's decoder. max_ahead_ms: an event whose time is later than its record's timestamp by more is bad
+    (0: off). largest_key: events whose key is longer, in bytes, are bad (None: any length goes).
+    """
+
+    def __init__(self, values: ValueDecoder, *, max_ahead_ms: int, largest_key: int | None) -> None:
+        self._values = values
+        self._max_ahead_ms = max_ahead_ms
+        self._largest_key = largest_key
+
+    def decode(self, batch: Batch) -> Events:
+        """The events of a batch, aligned with it. Never raises for what a record holds: a bad row says why."""
+        if all(batch.keys) and all(batch.values) and not self._any_key_too_large(batch.keys):
+            # The usual batch: every row has a key and a value, and nothing needs to be moved around.
+            kind = np.zeros(len(batch), np.uint8)
+            return self._finish(batch, kind, self._values.decode(batch.values), {})  # type: ignore[arg-type]
+        kind, bad = self._judge_records(batch)
+        rows = np.flatnonzero(kind == Kind.SAMPLE)
+        values = self._values.decode([batch.values[row] for row in rows.tolist()])  # type: ignore[misc]
+        return self._finish(batch, kind, _spread(values, rows, len(batch)), bad)
+
+    def _any_key_too_large(self, keys: list[bytes | None]) -> bool:
+        return self._largest_key is not None and max(map(len, keys), default=0) > self._largest_key  # type: ignore[arg-type]
+
+    def _judge_records(self, batch: Batch) -> tuple[NDArray[np.uint8], dict[int, BadEvent]]:
+        """The kind of each row, as far as its key and the presence of a value tell."""
+        kinds, bad = [], {}
+        limit = self._largest_key
+        for row, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            if key is None:
+                bad[row] = BadEvent(Reason.NO_KEY, "the record has no key")
+            elif limit is not None and len(key) > limit:
+                detail = (
+                    f"the key has {len(key)} bytes, and the largest key that a state can be stored under has {limit}"
+                )
+                bad[row] = BadEvent(Reason.TOO_LARGE, detail)
+            elif value is None:
+                kinds.append(Kind.FORGET)
+                continue
+            else:
+                kinds.append(Kind.SAMPLE)
+                continue
+            kinds.append(Kind.BAD)
+        return np.array(kinds, np.uint8), bad
+
+    def _finish(self, batch: Batch, kind: NDArray[np.uint8], values: Values, bad: dict[int, BadEvent]) -> Events:
+        """Default the times, judge them, and blank the rows that are no samples."""
+        bad.update(values.bad)
+        kind[list(values.bad)] = Kind.BAD
+        sample = kind == Kind.SAMPLE
+        time = values.time
+        if not values.has_time.all():
+            time = np.where(values.has_time, time, batch.timestamps)
+            time[~sample] = 0
+        unfit = self._judge_times(batch, time, sample)
+        if unfit:
+            rows = list(unfit)
+            columns = (time, values.sequence, values.has_sequence, values.start, values.end, *values.features.values())
+            for column in columns:
+                column[rows] = 0
+            bad.update(unfit)
+            kind[rows] = Kind.BAD
+        return Events(
+            kind=kind,
+            features=values.features,
+            time=time,
+            sequence=values.sequence,
+            has_sequence=values.has_sequence,
+            start=values.start,
+            end=values.end,
+            bad=dict(sorted(bad.items())),
+        )
+
+    def _judge_times(self, batch: Batch, time: Int64Array, sample: BoolArray) -> dict[int, BadEvent]:
+        unfit: dict[int, BadEvent] = {}
+        # A value's own time was judged by its format, so what is out of range here came from the record.
+        for row in np.flatnonzero(sample & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))).tolist():
+            detail = f"no time, and the record's timestamp {time[row]} is beyond +-{GREATEST_TIME} ms"
+            unfit[row] = BadEvent(Reason.WRONG_TYPE, detail)
+        if self._max_ahead_ms:
+            # A record without a timestamp (-1) gives nothing to compare with.
+            ahead = (batch.timestamps >= 0) & (time - self._max_ahead_ms > batch.timestamps)
+            for row in np.flatnonzero(sample & ahead).tolist():
+                stamp = int(batch.timestamps[row])
+                detail = (
+                    f"time {time[row]} is {time[row] - stamp} ms ahead of the record's timestamp {stamp}, "
+                    f"and at most {self._max_ahead_ms} ms are allowed"
+                )
+                unfit.setdefault(row, BadEvent(Reason.TIME_AHEAD, detail))
+        return unfit
+
+
+def _spread(values: Values, rows: NDArray[np.intp], n: int) -> Values:
+    """The columns of `values` put at `rows` of columns of length n, zeros elsewhere."""
+
+    def spread(column: NDArray[Any]) -> NDArray[Any]:
+        wide: NDArray[Any] = np.zeros((n, *column.shape[1:]), column.dtype)
+        wide[rows] = column
+        return wide
+
+    return Values(
+        features={name: spread(column) for name, column in values.features.items()},
+        time=spread(values.time),
+        has_time=spread(values.has_time),
+        sequence=spread(values.sequence),
+        has_sequence=spread(values.has_sequence),
+        start=spread(values.start),
+        end=spread(values.end),
+        bad={int(rows[row]): why for row, why in values.bad.items()},
+    )

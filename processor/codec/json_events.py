@@ -1,0 +1,219 @@
+"""Reading events from JSON: batches at a time, without a line of Python per good event.
+
+Values are decoded into msgspec Structs whose types say what an event must be, inside of one call for the whole batch;
+the columns are then drawn out of the Structs by iterators written in C. Only what that refuses, and what it cannot see
+(numbers beyond float32, broken UTF-8 in ignored fields, bottomless nesting), is looked at event by event, by
+`json_diagnosis`. A batch in which every event is bad still takes time linear in its bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import numpy as np
+
+from processor.codec.events import Values
+from processor.codec.json_diagnosis import DEEPEST, INT32, INT64, TIMES, Diagnosis, nesting
+from processor.types import BadEvent, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from processor.types import BoolArray, Int64Array, TensorSpec
+
+_LONGEST_TUPLE: Final = 256
+"""Tuples of a fixed length decode faster than lists, but msgspec keeps a type for each of their items."""
+
+
+class JsonValueDecoder:
+    """Decodes JSON values for a model with these inputs (none of them static). Pure: it keeps nothing of a batch."""
+
+    def __init__(self, inputs: Sequence[TensorSpec]) -> None:
+        self._inputs = tuple(inputs)
+        self._diagnose = Diagnosis(inputs)
+        named = msgspec.defstruct(
+            "Inputs",
+            [(f"input_{rank}", _tensor_type(spec)) for rank, spec in enumerate(inputs)],
+            rename={f"input_{rank}": spec.name for rank, spec in enumerate(inputs)},
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._named_event = _event_type("NamedEvent", named)
+        self._parse_named = msgspec.json.Decoder(self._named_event).decode
+        self._single = len(self._inputs) == 1
+        # The inputs' brackets, and one each for the event and the object of inputs, if it has to be one.
+        self._least_brackets = sum(map(_brackets, inputs)) + (1 if self._single else 2)
+        bare_event = _event_type("Event", _tensor_type(inputs[0])) if self._single else self._named_event
+        self._parse: Callable[[bytes], Any] = msgspec.json.Decoder(bare_event).decode
+
+    def decode(self, values: Sequence[bytes]) -> Values:
+        """The columns of `values`, aligned with them."""
+        events, rows, bad = self._read(values)
+        texts = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
+        features, finite = self._features(events)
+        good = np.ones(len(events), np.bool_)
+        for at in sorted({*np.flatnonzero(~finite).tolist(), *self._broken_unseen(texts)}):
+            why = self._diagnose(texts[at])
+            if why:
+                good[at] = False
+                bad[int(rows[at])] = why
+        time, has_time = _integers(list(map(attrgetter("time"), events)))
+        sequence, has_sequence = _integers(list(map(attrgetter("sequence"), events)))
+        start = _flags(list(map(attrgetter("start"), events)))
+        end = _flags(list(map(attrgetter("end"), events)))
+
+        def spread(column: NDArray[Any]) -> NDArray[Any]:
+            if not bad:
+                return column
+            wide: NDArray[Any] = np.zeros((len(values), *column.shape[1:]), column.dtype)
+            wide[rows[good]] = column[good]
+            return wide
+
+        return Values(
+            features={name: spread(column) for name, column in features.items()},
+            time=spread(time),
+            has_time=spread(has_time),
+            sequence=spread(sequence),
+            has_sequence=spread(has_sequence),
+            start=spread(start),
+            end=spread(end),
+            bad=bad,
+        )
+
+    def _read(self, values: Sequence[bytes]) -> tuple[list[Any], NDArray[np.intp], dict[int, BadEvent]]:
+        """The Structs of the values that can be read, their rows, and why the others can't be.
+
+        With one input, an event may give its numbers bare or by name. The form that was met last is tried first: this
+        decides how fast a value is read, never what it is read as.
+        """
+        parse, other = self._parse, self._parse_named
+        events: list[Any] = []
+        bad: dict[int, BadEvent] = {}
+        rest = iter(values)
+        while True:
+            try:
+                events.extend(map(parse, rest))  # what was read before an error stays in the list
+                break
+            except (ValueError, RecursionError) as error:
+                row = len(events) + len(bad)
+                if self._single:
+                    try:
+                        events.append(other(values[row]))
+                    except (ValueError, RecursionError):
+                        pass
+                    else:
+                        parse, other = other, parse
+                        continue
+                bad[row] = self._diagnose(values[row]) or BadEvent(Reason.UNDECODABLE, ascii(error)[:200])
+        rows = np.arange(len(values))
+        return events, np.delete(rows, list(bad)) if bad else rows, bad
+
+    def _features(self, events: list[Any]) -> tuple[dict[str, NDArray[Any]], BoolArray]:
+        """The inputs as columns, and which events' numbers are all finite as float32."""
+        given: list[Any] = list(map(attrgetter("features"), events))
+        if self._single and self._named_event in set(map(type, events)):
+            given = [
+                features.input_0 if type(event) is self._named_event else features
+                for event, features in zip(events, given, strict=True)
+            ]
+        columns = {}
+        finite = np.ones(len(events), np.bool_)
+        for rank, spec in enumerate(self._inputs):
+            tensors = given if self._single else map(attrgetter(f"input_{rank}"), given)
+            column = columns[spec.name] = _tensors(tensors, spec, len(events))
+            if column.dtype == np.float32 and not np.isfinite(column).all():
+                finite &= np.isfinite(column).reshape(len(events), -1).all(axis=1)
+        return columns, finite
+
+    def _broken_unseen(self, texts: Sequence[bytes]) -> Iterator[int]:
+        """Which of the texts that could be read are broken where nobody looked: in the fields that are ignored."""
+        joined = b"".join(texts)
+        if not joined.isascii():
+            yield from (at for at, text in enumerate(texts) if not _is_utf8(text))
+        # '[' and '{' differ in one bit. Only brackets beyond those that every event needs can be deep.
+        opening = (np.frombuffer(joined, np.uint8) & 0xDF) == 0x5B
+        allowed = DEEPEST - 1
+        if np.count_nonzero(opening) - len(texts) * self._least_brackets > allowed:
+            lengths = np.fromiter(map(len, texts), np.intp, len(texts))
+            counts = np.add.reduceat(opening, np.cumsum(lengths) - lengths, dtype=np.intp)
+            many = np.flatnonzero(counts - self._least_brackets > allowed).tolist()
+            yield from (at for at in many if nesting(texts[at]) > DEEPEST)
+
+
+def _event_type(name: str, features: Any) -> Any:
+    """The Struct of an event. An absent optional field and `null` are the same."""
+    time = Annotated[int, msgspec.Meta(ge=TIMES[0], le=TIMES[1])]
+    sequence = Annotated[int, msgspec.Meta(ge=INT64[0], le=INT64[1])]
+    return msgspec.defstruct(
+        name,
+        [
+            ("features", features),
+            ("time", time | None, None),
+            ("sequence", sequence | None, None),
+            ("start", bool | None, None),
+            ("end", bool | None, None),
+        ],
+        gc=False,  # Nothing in an event can refer back to it.
+    )
+
+
+def _tensor_type(spec: TensorSpec) -> Any:
+    """The type of one input's numbers, nested as the sample's shape."""
+    tensor: Any = float
+    if spec.dtype == "int32":
+        tensor = Annotated[int, msgspec.Meta(ge=INT32[0], le=INT32[1])]
+    for size in reversed(spec.shape):
+        if size <= _LONGEST_TUPLE:
+            tensor = tuple[(tensor,) * size]  # type: ignore[misc]
+        else:
+            tensor = Annotated[list[tensor], msgspec.Meta(min_length=size, max_length=size)]
+    return tensor
+
+
+def _brackets(spec: TensorSpec) -> int:
+    """How many lists it takes to write a sample of this shape."""
+    return sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
+
+
+def _tensors(tensors: Iterable[Any], spec: TensorSpec, n: int) -> NDArray[Any]:
+    """Nested numbers as one array [n, *shape]; a number beyond float32 becomes an infinity."""
+    for _ in spec.shape:
+        tensors = chain.from_iterable(tensors)
+    with np.errstate(over="ignore"):
+        flat = np.fromiter(tensors, np.dtype(spec.dtype), n * math.prod(spec.shape))
+    return flat.reshape(n, *spec.shape)
+
+
+def _integers(fields: list[int | None]) -> tuple[Int64Array, BoolArray]:
+    """An optional integer field as a column, and which rows have it."""
+    n = len(fields)
+    try:
+        return np.fromiter(fields, np.int64, n), np.ones(n, np.bool_)
+    except TypeError:  # None among them
+        if not any(fields) and fields.count(None) == n:
+            return np.zeros(n, np.int64), np.zeros(n, np.bool_)
+    present = np.fromiter((field is not None for field in fields), np.bool_, n)
+    column = np.zeros(n, np.int64)
+    column[present] = [field for field in fields if field is not None]
+    return column, present
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _flags(fields: list[bool | None]) -> BoolArray:
+    """An optional truth value as a column: absent is False."""
+    if not any(fields):
+        return np.zeros(len(fields), np.bool_)
+    return np.fromiter(map(bool, fields), np.bool_, len(fields))
