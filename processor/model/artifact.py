@@ -59,6 +59,10 @@ class Slot:
     start: int
     stop: int
 
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.stop)
+
 
 @dataclass(frozen=True, eq=False)
 class Golden:

@@ -1,0 +1,299 @@
+"""The engine: steps the rows of many keys at once with the step graph of an artifact. The hot path's arithmetic.
+
+One LiteRT interpreter per number of rows (a bucket: 1, 2, 4 ... `max_rows`), because resizing one costs more than
+stepping it. A call is cut into buckets, and what is missing in the last of them is padded with zeros.
+
+Invariants:
+- a row's answer and new state depend on that row alone: not on its neighbours, its bucket or its place in it;
+- arguments are never changed, and what is returned is never touched again;
+- between two calls nothing of a row is kept: views into an interpreter's memory live for one assignment only, for
+  LiteRT refuses to run while any is held.
+
+An engine belongs to one thread; a step gives the interpreter lock free while LiteRT computes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from processor.errors import Incompatible
+from processor.model.artifact import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from processor.model.artifact import Artifact
+    from processor.types import BoolArray, Features, Float32Array, TensorSpec
+
+    View = Callable[[], NDArray[Any]]
+
+_CALL_BYTES: Final = 1 << 20
+"""One more call costs about as much as stepping as many rows as the step graph (its weights, nearly) fits in here."""
+
+
+class Engine:
+    """Steps the rows of an artifact's model.
+
+    `max_rows` is the largest bucket, rounded up to a power of two; an artifact that fixes its tile has no other.
+    """
+
+    def __init__(self, artifact: Artifact, *, max_rows: int = 512) -> None:
+        if max_rows < 1:
+            raise ValueError(f"max_rows is {max_rows}; it must be at least 1")
+        self.artifact = artifact
+        self._words = artifact.words
+        self._float_words = artifact.float_words
+        self._inputs = tuple((spec.name, spec.shape) for spec in artifact.inputs)
+        self._outputs = tuple((spec.name, spec.shape, np.dtype(spec.dtype)) for spec in artifact.outputs)
+        self._smallest = artifact.tile or 1
+        self._largest = artifact.tile or 1 << (max_rows - 1).bit_length()
+        self._padding = max(1, _CALL_BYTES // len(artifact.step_graph))
+        self._buckets: dict[int, _Bucket] = {}
+
+    def initial_state(self, rows: int) -> Float32Array:
+        """float32[rows, D]: the state of keys that have not been seen."""
+        return np.tile(self.artifact.initial_state, (rows, 1))
+
+    def step(self, features: Features, state: Float32Array) -> tuple[dict[str, NDArray[Any]], Float32Array]:
+        """Steps each row by one sample.
+
+        `features`: input name -> [B, *sample shape]; `state`: float32[B, D]. Returns the outputs, by name
+        [B, *output shape], and the new state, float32[B, D], all of them new arrays. B may be 0.
+
+        Raises:
+            ValueError: a shape is another one, or an input is missing.
+        """
+        rows = len(state)
+        columns = self._columns(features, state, rows)
+        outputs = [np.empty((rows, *shape), dtype) for _, shape, dtype in self._outputs]
+        new_state = np.empty((rows, self._words), np.float32)
+        start = 0
+        while start < rows:
+            size = self._bucket_size(rows - start)
+            stop = min(start + size, rows)
+            bucket = self._buckets.get(size) or self._open(size)
+            bucket.step(columns, state, outputs, new_state, start, stop)
+            start = stop
+        return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, new_state
+
+    def warm(self, state: Float32Array) -> BoolArray:
+        """bool[B]: whether the answer that came with each row's state was the trained model's own.
+
+        `window` needs as many samples as it is long; a `tumbling` model without an exact prefix answers for itself at
+        the last step only, after which its count is that of an empty state again.
+        """
+        artifact, steps = self.artifact, self.artifact.slot(STEPS)
+        if steps is None or (artifact.mode != "window" and artifact.exact_prefix):
+            return np.ones(len(state), np.bool_)
+        count = state[:, steps.start].view(np.int32)
+        return count >= (artifact.length or 0) if artifact.mode == "window" else count == 0
+
+    def warm_up(self) -> None:
+        """Opens the interpreters of all buckets, so that no later step waits for one.
+
+        Raises:
+            Incompatible: the step graph is not what the manifest says.
+        """
+        size = self._smallest
+        while size <= self._largest:
+            if size not in self._buckets:
+                self._open(size)
+            size *= 2
+
+    def check_golden(self) -> None:
+        """Steps the golden vectors, whose answers must come out again within the artifact's tolerance.
+
+        Raises:
+            Incompatible: they do not, on this machine.
+        """
+        artifact, golden = self.artifact, self.artifact.golden
+        state = self.initial_state(len(golden.state))
+        length = next(iter(golden.features.values())).shape[1]
+        for t in range(length):
+            outputs, state = self.step({name: values[:, t] for name, values in golden.features.items()}, state)
+            for name, values in golden.outputs.items():
+                self._compare(f"The output {name} after sample {t + 1}", outputs[name], values[:, t])
+        for slot in artifact.layout:
+            columns, dtype = slice(slot.start, slot.stop), np.dtype(slot.dtype)
+            answer, truth = (some[:, columns].view(dtype) for some in (state, golden.state))
+            self._compare(f"The state's slot {slot.name} after sample {length}", answer, truth)
+
+    def _compare(self, what: str, answer: NDArray[Any], truth: NDArray[Any]) -> None:
+        exact = truth.dtype.kind == "i"
+        wide = truth.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # an infinity less itself; NaN is no error that any tolerance allows
+            errors = np.abs(answer.astype(np.float64) - wide) / np.maximum(1.0, np.abs(wide))
+        tolerance = 0.0 if exact else self.artifact.tolerance
+        if bool(np.all(errors <= tolerance)):
+            return
+        raise Incompatible(
+            f"The artifact {self.artifact.directory} does not give its golden answers on this machine.",
+            f"{what} is off by {float(np.max(errors)):.2g}, which is above the tolerance of {tolerance:.2g}.",
+            "Convert the model again; if that artifact passes where it was made, this machine's kernels differ.",
+        )
+
+    def _bucket_size(self, rows: int) -> int:
+        """The bucket for the first of `rows` rows: one that holds all, or one that they fill where padding is dear."""
+        if rows >= self._largest:
+            return self._largest
+        if rows <= self._smallest:
+            return self._smallest
+        size = 1 << (rows - 1).bit_length()
+        return size if size - rows < self._padding else size // 2
+
+    def _columns(self, features: Features, state: Float32Array, rows: int) -> list[NDArray[Any]]:
+        # A wrong shape would be broadcast into the interpreter's memory without a word.
+        if state.shape != (rows, self._words) or state.dtype != np.float32:
+            raise ValueError(f"state is {state.dtype}{list(state.shape)}; expected float32[{rows}, {self._words}]")
+        columns = []
+        for name, shape in self._inputs:
+            if name not in features:
+                raise ValueError(f"features lack the input {name!r}; expected {[name for name, _ in self._inputs]}")
+            values = features[name]
+            if values.shape != (rows, *shape):
+                raise ValueError(f"features of {name!r} have shape {values.shape}; expected {(rows, *shape)}")
+            columns.append(values)
+        return columns
+
+    def _open(self, size: int) -> _Bucket:
+        bucket = self._buckets[size] = _Bucket(self.artifact, size, self._words, self._float_words)
+        return bucket
+
+
+class _Bucket:
+    """One interpreter that steps up to `size` rows."""
+
+    def __init__(self, artifact: Artifact, size: int, words: int, float_words: int) -> None:
+        self._size = size
+        self._float_words = float_words
+        has_floats, has_ints = float_words > 0, words > float_words
+        pieces: dict[str, tuple[int, str]] = {}
+        if has_floats:
+            pieces["f32"] = (float_words, "float32")
+        if has_ints:
+            pieces["i32"] = (words - float_words, "int32")
+        inputs = _named("input", artifact.inputs) | {f"state_{k}": ((n,), dtype) for k, (n, dtype) in pieces.items()}
+        outputs = _named("output", artifact.outputs) | {f"next_{k}": ((n,), dtype) for k, (n, dtype) in pieces.items()}
+        self._interpreter, views = _interpreter(artifact, size, inputs, outputs)
+        self._inputs = [views[f"input_{i}"] for i in range(len(artifact.inputs))]
+        self._outputs = [views[f"output_{i}"] for i in range(len(artifact.outputs))]
+        self._state_floats, self._next_floats = views.get("state_f32"), views.get("next_f32")
+        self._state_ints, self._next_ints = views.get("state_i32"), views.get("next_i32")
+
+    def step(
+        self,
+        columns: list[NDArray[Any]],
+        state: Float32Array,
+        outputs: list[NDArray[Any]],
+        new_state: Float32Array,
+        start: int,
+        stop: int,
+    ) -> None:
+        """Steps the rows `start` to `stop` (at most the bucket's size) and fills in theirs of the results."""
+        rows, floats = stop - start, self._float_words
+        for view, values in zip(self._inputs, columns, strict=True):
+            self._fill(view(), values[start:stop], rows)
+        if self._state_floats is not None:
+            self._fill(self._state_floats(), state[start:stop, :floats], rows)
+        if self._state_ints is not None:
+            self._fill(self._state_ints(), state[start:stop, floats:].view(np.int32), rows)
+        self._interpreter.invoke()
+        for view, values in zip(self._outputs, outputs, strict=True):
+            values[start:stop] = view()[:rows]
+        if self._next_floats is not None:
+            new_state[start:stop, :floats] = self._next_floats()[:rows]
+        if self._next_ints is not None:
+            new_state[start:stop, floats:].view(np.int32)[:] = self._next_ints()[:rows]
+
+    def _fill(self, memory: NDArray[Any], values: NDArray[Any], rows: int) -> None:
+        if rows == self._size:
+            memory[:] = values
+        else:
+            memory[:rows] = values
+            # Rows that an earlier call left here would only cost time, but a NaN or a denormal costs much of it.
+            memory[rows:] = 0
+
+
+def _named(kind: str, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {f"{kind}_{i}": (spec.shape, spec.dtype) for i, spec in enumerate(specs)}
+
+
+def _interpreter(
+    artifact: Artifact,
+    size: int,
+    inputs: dict[str, tuple[tuple[int, ...], str]],
+    outputs: dict[str, tuple[tuple[int, ...], str]],
+) -> tuple[Interpreter, dict[str, View]]:
+    """An interpreter of the step graph for `size` rows, proven to run, and the memory of its tensors by name."""
+    try:
+        with _without_greeting():
+            interpreter = Interpreter(model_content=artifact.step_graph, num_threads=1)
+            # The runner knows which tensor goes by which name. It is not kept: with it alive nothing else may run.
+            runner = interpreter.get_signature_runner()
+            wanted, given = runner.get_input_details(), runner.get_output_details()
+            del runner
+            if set(wanted) != set(inputs) or not set(given) >= set(outputs):
+                raise ValueError(
+                    f"its tensors are {sorted(wanted)} -> {sorted(given)}, not {sorted(inputs)} -> {sorted(outputs)}"
+                )
+            for name, (shape, _) in inputs.items():
+                interpreter.resize_tensor_input(wanted[name]["index"], (size, *shape), strict=True)
+            interpreter.allocate_tensors()
+            views: dict[str, View] = {name: interpreter.tensor(wanted[name]["index"]) for name in inputs}
+            for view in views.values():
+                view()[...] = 0
+            interpreter.invoke()
+            views |= {name: interpreter.tensor(given[name]["index"]) for name in outputs}
+        for name, (shape, dtype) in (inputs | outputs).items():
+            memory = views[name]()
+            if memory.shape != (size, *shape) or memory.dtype != dtype:
+                raise ValueError(f"{name} is {memory.dtype}{list(memory.shape)}, not {dtype}{[size, *shape]}")
+    except (ValueError, RuntimeError) as error:
+        raise Incompatible(
+            f"The step graph of the artifact {artifact.directory} cannot be run with {size} rows.",
+            f"{error}",
+            "Convert the model again with this version.",
+        ) from error
+    return interpreter, views
+
+
+_greeted = False
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Keeps LiteRT's line about its XNNPACK delegate, which is no news, out of logs and reports.
+
+    It is written past Python to the file descriptor 2, once in a process; whatever else is written there meanwhile
+    is passed on.
+    """
+    global _greeted
+    if _greeted:
+        yield
+        return
+    _greeted = True
+    try:
+        sys.stderr.flush()
+        original = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            held.seek(0)
+            others = [line for line in held if b"XNNPACK delegate" not in line]
+            os.write(original, b"".join(others))
+            os.close(original)

@@ -1,0 +1,179 @@
+"""The library's stepper: an engine for people, who pass bare arrays and make mistakes.
+
+It has no state of its own. `step` is a pure function of the features and of the state that the caller holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from processor.model.artifact import load_artifact
+from processor.model.engine import Engine
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from processor.model.artifact import Artifact, Mode, Slot
+    from processor.types import BoolArray, Features, Float32Array, TensorSpec
+
+    Given = ArrayLike | Mapping[str, ArrayLike]
+    Answers = NDArray[Any] | dict[str, NDArray[Any]]
+
+
+def load(directory: str | os.PathLike[str]) -> Stepper:
+    """Loads an artifact for stepping, after its golden vectors gave their answers on this machine.
+
+    Raises:
+        ConfigError: there is no artifact at `directory`.
+        Incompatible: it is damaged, of a newer format, or answers wrongly on this machine.
+    """
+    stepper = Stepper(load_artifact(directory))
+    stepper.engine.check_golden()
+    return stepper
+
+
+class Stepper:
+    """Steps any number of rows, each with a state of its own, by one sample or by whole sequences.
+
+    A model with one input takes an array, one with several takes a dict of arrays by input name (which one with one
+    input takes too). Outputs come back alike: one as an array, several as a dict.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.engine = Engine(artifact)
+
+    @property
+    def mode(self) -> Mode:
+        return self.artifact.mode
+
+    @property
+    def length(self) -> int | None:
+        """The N of `tumbling N`, the T of `window T`, None in `carry`."""
+        return self.artifact.length
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self.artifact.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.artifact.outputs
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits; a prediction's `model` is the first 8."""
+        return self.artifact.fingerprint_hex
+
+    @property
+    def layout(self) -> dict[str, Slot]:
+        """Slot name -> slot, in the order of a state's columns.
+
+        `state[:, slot.columns].view(slot.dtype).reshape(-1, *slot.shape)` is what the slot holds.
+        """
+        return {slot.name: slot for slot in self.artifact.layout}
+
+    def initial_state(self, rows: int) -> Float32Array:
+        """float32[rows, D]: the state before the first sample."""
+        if rows < 0:
+            raise ValueError(f"rows is {rows}; expected 0 or more")
+        return self.engine.initial_state(rows)
+
+    def step(self, features: Given, state: Float32Array) -> tuple[Answers, Float32Array]:
+        """Steps each row by one sample; changes neither argument.
+
+        `features`: [rows, *sample shape] (or a dict of them); `state`: float32[rows, D], as `initial_state` or an
+        earlier step gave it. Returns the outputs, [rows, *output shape] (or a dict), and the new state.
+
+        Raises:
+            ValueError: a name, a shape or a type is another one than the artifact's.
+        """
+        checked = self._checked_state(state)
+        columns = self._checked(features, (len(checked),), ("rows",))
+        outputs, new_state = self.engine.step(columns, checked)
+        return self._bare(outputs), new_state
+
+    def run(self, sequences: Given) -> Answers:
+        """What the model says after each sample of whole sequences, each from the initial state.
+
+        `sequences`: [rows, T, *sample shape] (or a dict of them). Returns [rows, T, *output shape] (or a dict).
+
+        Raises:
+            ValueError: a name, a shape or a type is another one than the artifact's.
+        """
+        columns = self._checked(sequences, (None, None), ("rows", "T"))
+        rows, length = next(iter(columns.values())).shape[:2]
+        outputs = {spec.name: np.empty((rows, length, *spec.shape), spec.dtype) for spec in self.outputs}
+        state = self.initial_state(rows)
+        for t in range(length):
+            answers, state = self.engine.step({name: values[:, t] for name, values in columns.items()}, state)
+            for name, values in answers.items():
+                outputs[name][:, t] = values
+        return self._bare(outputs)
+
+    def warm(self, state: Float32Array) -> BoolArray:
+        """bool[rows]: was the answer that came with each row's state the trained model's own?"""
+        return self.engine.warm(self._checked_state(state))
+
+    def _bare(self, outputs: dict[str, NDArray[Any]]) -> Answers:
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def _checked_state(self, state: Float32Array) -> Float32Array:
+        words = self.artifact.words
+        # A state's words may be integers: a cast of them would be silent nonsense, so there is none.
+        if not isinstance(state, np.ndarray) or state.dtype != np.float32 or state.shape[1:] != (words,):
+            given = f"{state.dtype}{list(state.shape)}" if isinstance(state, np.ndarray) else type(state).__name__
+            raise ValueError(f"state: expected float32[rows, {words}], given {given}")
+        return state
+
+    def _checked(self, given: Given, leading: tuple[int | None, ...], axes: tuple[str, ...]) -> Features:
+        """Every input as an array of its type with the same leading axes; None stands for any length."""
+        named = self._named(given)
+        columns: dict[str, NDArray[Any]] = {}
+        for spec in self.inputs:
+            values = _cast(spec, np.asarray(named[spec.name]))
+            if spec.dtype == "int32" and not spec.shape and values.shape[len(axes) :] == (1,):
+                values = values[..., 0]  # tokens often come as a column
+            agrees = len(values.shape) >= len(axes) and values.shape[len(axes) :] == spec.shape
+            sizes = values.shape[: len(axes)]
+            if not agrees or any(want not in (None, size) for want, size in zip(leading, sizes, strict=True)):
+                wanted = [
+                    *(name if size is None else size for name, size in zip(axes, leading, strict=True)),
+                    *spec.shape,
+                ]
+                expected = ", ".join(map(str, wanted))
+                raise ValueError(f"input {spec.name!r}: expected shape [{expected}], given {list(values.shape)}")
+            leading = sizes
+            columns[spec.name] = values
+        return columns
+
+    def _named(self, given: Given) -> Mapping[str, ArrayLike]:
+        names = [spec.name for spec in self.inputs]
+        if not isinstance(given, Mapping):
+            if len(names) > 1:
+                raise ValueError(f"expected a dict with the inputs {names}, given {type(given).__name__}")
+            return {names[0]: given}
+        missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
+        if missing or unknown:
+            raise ValueError(f"expected the inputs {names}, given {list(given)} (missing {missing}, unknown {unknown})")
+        return given
+
+
+def _cast(spec: TensorSpec, values: NDArray[Any]) -> NDArray[Any]:
+    """`values` in the input's type, where that says the same: no text, no booleans, no fractions for integers."""
+    allowed = "iuf" if spec.dtype == "float32" else "iu"
+    if values.size and values.dtype.kind not in allowed:
+        raise ValueError(f"input {spec.name!r}: expected {spec.dtype}, given {values.dtype}")
+    if values.dtype == spec.dtype:
+        return values
+    with np.errstate(over="ignore"):
+        cast = values.astype(spec.dtype)
+    fits = np.array_equal(cast, values) if spec.dtype == "int32" else np.array_equal(np.isinf(cast), np.isinf(values))
+    if not fits:
+        raise ValueError(f"input {spec.name!r}: expected {spec.dtype}, given {values.dtype} values that it cannot hold")
+    return cast
