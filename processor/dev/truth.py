@@ -1,0 +1,224 @@
+"""What the trained model says about whole sequences, and whether what was published is that.
+
+The model is asked from outside (this module knows no Keras): a function from a block of sequences to answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from processor.dev.oracle import InputRecord
+from processor.dev.reader import Report, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from processor.dev.oracle import Expected, Predicted, Rejected, Sample
+    from processor.dev.reader import Record, Source
+
+    Model = Callable[[dict[str, NDArray[np.float32]]], NDArray[np.float32]]
+    Truth = dict[Source, NDArray[np.float32]]
+
+_ROWS: Final = 512
+_Answer = TypeVar("_Answer", "Predicted", "Rejected")
+
+
+def input_records(topic: Mapping[int, Sequence[Record]]) -> dict[int, list[InputRecord]]:
+    """A topic as `read_topic` returns it, as the oracle takes it."""
+    return {
+        number: [InputRecord(record.offset, record.timestamp, record.key, record.value) for record in records]
+        for number, records in topic.items()
+    }
+
+
+def truth_of_sequences(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
+    """Asks a model that answers at every step, as [rows, T, *output shape] for inputs [rows, T, *sample shape].
+
+    Each sequence is asked for once, whole. A block's sequences have one length, so nothing is padded.
+    """
+    truth: Truth = {}
+    for block in _blocks(expected, rows):
+        answers = model(_stack(block))
+        for sequence, answer in zip(block, answers, strict=True):
+            for sample, probability in zip(sequence, answer, strict=True):
+                truth[sample.partition, sample.offset] = probability
+    return truth
+
+
+def truth_of_prefixes(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
+    """Asks a model that answers once, after the last step, as [rows, *output shape]: for every prefix of each sequence.
+
+    For short sequences: a sequence of T samples is asked about T times.
+    """
+    truth: Truth = {}
+    for block in _blocks(expected, rows):
+        for length in range(1, len(block[0]) + 1):
+            answers = model(_stack([sequence[:length] for sequence in block]))
+            for sequence, probability in zip(block, answers, strict=True):
+                last = sequence[length - 1]
+                truth[last.partition, last.offset] = probability
+    return truth
+
+
+def _blocks(expected: Expected, rows: int) -> Iterator[list[list[Sample]]]:
+    by_length: defaultdict[int, list[list[Sample]]] = defaultdict(list)
+    for sequences in expected.sequences.values():
+        for sequence in sequences:
+            by_length[len(sequence)].append(sequence)
+    for _, sequences in sorted(by_length.items()):
+        for start in range(0, len(sequences), rows):
+            yield sequences[start : start + rows]
+
+
+def _stack(sequences: Sequence[Sequence[Sample]]) -> dict[str, NDArray[np.float32]]:
+    """input name -> [rows, T, *sample shape]."""
+    names = sequences[0][0].features
+    columns = {
+        name: np.array([[sample.features[name] for sample in sequence] for sequence in sequences]) for name in names
+    }
+    return {name: column.astype(np.float32) if column.dtype.kind == "f" else column for name, column in columns.items()}
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What `judge` found; falsy when something is wrong."""
+
+    predictions: Report = field(default_factory=Report)
+    dead_letters: Report = field(default_factory=Report)
+    greatest_error: float = 0.0  # |published - truth| / max(1, |truth|), over all predictions that have a truth
+    compared: int = 0  # predictions whose probability was compared with the truth
+    duplicates: int = 0  # input events that answer nothing
+
+    def __bool__(self) -> bool:
+        return bool(self.predictions) and bool(self.dead_letters)
+
+    def __str__(self) -> str:
+        return (
+            f"predictions: {self.predictions}\ndead letters: {self.dead_letters}\n"
+            f"greatest error {self.greatest_error:.3g} over {self.compared} probabilities"
+        )
+
+
+def judge(
+    expected: Expected,
+    predictions: Mapping[int, Sequence[Record]],
+    dead_letters: Mapping[int, Sequence[Record]],
+    truth: Truth | None = None,
+    *,
+    tolerance: float = 1e-5,
+) -> Judgement:
+    """Compares what was published with what must be: keys, steps, times, order, reasons; probabilities with the truth.
+
+    Predictions must lie in their event's partition, in input order. The dead-letter topic may have any number of
+    partitions; in each of them, the letters of one input partition must be in input order. A probability without a
+    truth is not compared; one that is off by more than `tolerance * max(1, |truth|)` is differing.
+    """
+    verdict = Judgement(duplicates=expected.duplicates)
+    for number in sorted({*expected.predictions, *predictions}):
+        wanted = {(one.partition, one.offset): one for one in expected.predictions.get(number, [])}
+        verdict.predictions.add(_judge_records(wanted, predictions.get(number, ()), _prediction_fault))
+        verdict.predictions.add(_judge_order(predictions.get(number, ())))
+    rejected = {(one.partition, one.offset): one for letters in expected.dead_letters.values() for one in letters}
+    everything = [record for records in dead_letters.values() for record in records]
+    verdict.dead_letters = _judge_records(rejected, everything, _dead_letter_fault)
+    for records in dead_letters.values():
+        verdict.dead_letters.add(_judge_order(records))
+    if truth is not None:
+        for records in predictions.values():
+            _judge_probabilities(records, truth, tolerance, verdict)
+    return verdict
+
+
+def _judge_records(
+    wanted: Mapping[Source, _Answer], records: Sequence[Record], fault: Callable[[_Answer, Record], str | None]
+) -> Report:
+    """Every wanted answer once, none that is not wanted, and none with a fault."""
+    report = Report(compared=len(wanted))
+    seen: set[Source] = set()
+    for record in records:
+        source = source_of(record)
+        if source is None or source not in wanted:
+            report.differing += 1
+            report.note(f"unexpected: answer to input {source}: {record.key!r} -> {record.value!r}")
+            continue
+        if source in seen:
+            report.doubled += 1
+            report.note(f"doubled: answer to input {source}, again at offset {record.offset}")
+        seen.add(source)
+        problem = fault(wanted[source], record)
+        if problem:
+            report.differing += 1
+            report.note(f"differing: answer to input {source}: {problem}")
+    lost = [source for source in wanted if source not in seen]
+    report.lost += len(lost)
+    for source in lost[:1]:
+        report.note(f"lost: answer to input {source}: {wanted[source]}")
+    return report
+
+
+def _prediction_fault(wanted: Predicted, record: Record) -> str | None:
+    value = json.loads(record.value or b"{}")
+    found = (record.key, value.get("step"), value.get("time"))
+    if found != (wanted.key, wanted.step, wanted.time):
+        return f"expected key, step, time {(wanted.key, wanted.step, wanted.time)}, found {found}"
+    return None
+
+
+def _dead_letter_fault(wanted: Rejected, record: Record) -> str | None:
+    reason = dict(record.headers).get("processor.reason")
+    found = (record.key, record.value, (reason or b"").decode())
+    if found != (wanted.key, wanted.value, str(wanted.reason)):
+        return f"expected {(wanted.key, wanted.value, str(wanted.reason))}, found {found}"
+    return None
+
+
+def _judge_order(records: Sequence[Record]) -> Report:
+    """Per input partition, the first answers' offsets must rise."""
+    report = Report()
+    seen: set[Source] = set()
+    greatest: dict[int, int] = {}
+    for record in records:
+        source = source_of(record)
+        if source is None or source in seen:
+            continue
+        seen.add(source)
+        partition, offset = source
+        if offset < greatest.get(partition, -1):
+            report.differing += 1
+            report.note(f"out of order: input {partition}:{offset} is answered after {greatest[partition]}")
+        greatest[partition] = max(offset, greatest.get(partition, -1))
+    return report
+
+
+def _judge_probabilities(records: Sequence[Record], truth: Truth, tolerance: float, verdict: Judgement) -> None:
+    for record in records:
+        source = source_of(record)
+        if source is None or source not in truth:
+            continue
+        wanted = np.asarray(truth[source], np.float64)
+        found: Any = json.loads(record.value or b"{}").get("probability")
+        error = _error(found, wanted)
+        verdict.compared += 1
+        verdict.greatest_error = max(verdict.greatest_error, error)
+        if not error <= tolerance:
+            verdict.predictions.differing += 1
+            text = f"wrong probability: input {source[0]}:{source[1]}: expected {wanted.tolist()}, found {found}"
+            verdict.predictions.note(text)
+
+
+def _error(found: Any, wanted: NDArray[np.float64]) -> float:
+    try:
+        values = np.asarray(found, np.float64)
+    except (TypeError, ValueError):
+        return float("inf")
+    # A layer of one unit is published as a number, and the model's own answer has an axis of length 1 for it.
+    if values.size != wanted.size or not np.isfinite(values).all():
+        return float("inf")
+    return float(np.max(np.abs(values.ravel() - wanted.ravel()) / np.maximum(1, np.abs(wanted.ravel())), initial=0))
