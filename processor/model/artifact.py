@@ -1,13 +1,10 @@
 """The artifact: the directory that the converter writes and the service loads, and nothing that runs it.
 
 Three files: `manifest.json` (everything that is read by people or decided before a step), `step.tflite` (the step
-graph) and `golden.npz` (sequences with the answers that the step graph must give again, wherever it runs). The manifest
-holds the SHA-256 of the other two and of itself (its own bytes with that one digest as zeros), so a flipped bit is
-found wherever it lies, before anything is believed.
+graph) and `golden.npz` (sequences with the answers that the step graph must give again, wherever it runs).
 
 Invariants of an `Artifact`:
-- its layout is gapless from column 0: first all float32 slots, then all int32 slots, whose words
-  are float32 in name only;
+- its layout is as `processor.model.layout` says, and all its parts fit together;
 - `initial_state` has one word a column and is read-only;
 - the fingerprint covers all that decides an answer, and nothing else: a new version of a tool leaves it as it is.
 """
@@ -17,51 +14,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import math
-import os
-import secrets
-import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
-from processor.errors import ConfigError, Incompatible
-from processor.types import TensorSpec  # noqa: TC001 - msgspec looks it up at run time
+from processor.errors import ConfigError
+from processor.model.files import GOLDEN, MANIFEST, STEP_GRAPH, damaged, place, read
+from processor.model.layout import STEPS, Mode, Slot, check_layout
+from processor.model.manifest import FORMAT, Manifest, fingerprint, parse, refuse_to_replace_other_things, seal
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-FORMAT: Final = 1
-MANIFEST: Final = "manifest.json"
-STEP_GRAPH: Final = "step.tflite"
-GOLDEN: Final = "golden.npz"
-STEPS: Final = "steps"
-"""The int32 slot in which `tumbling` and `window` count the samples of the running sequence."""
+    from processor.types import TensorSpec
 
-Mode = Literal["carry", "tumbling", "window"]
-_NO_DIGEST: Final = "0" * 64
-_CONVERT_AGAIN: Final = "Convert the model again, or copy the artifact again from where it came."
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One named piece of a state: the columns `start` to `stop` of the state's vector."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str  # "float32" or "int32"
-    start: int
-    stop: int
-
-    @property
-    def columns(self) -> slice:
-        return slice(self.start, self.stop)
+__all__ = ["STEPS", "Artifact", "Golden", "Mode", "Slot", "load_artifact", "write_artifact"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,31 +97,6 @@ class Artifact:
         return next((slot for slot in self.layout if slot.name == name), None)
 
 
-class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    artifact: int  # the format
-    sha256: str  # of the manifest, see above
-    files: dict[str, str]  # file name -> SHA-256
-    fingerprint: str
-    mode: Mode
-    length: int | None
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    layout: tuple[Slot, ...]
-    initial_state: str  # base64 of the little-endian words
-    tile: int | None
-    exact_prefix: bool
-    tolerance: float
-    certificate: dict[str, Any]
-    layers: list[dict[str, Any]]
-    repairs: list[str]
-    weights: list[dict[str, Any]]
-    versions: dict[str, str]
-
-
-class _Format(msgspec.Struct):
-    artifact: int
-
-
 def write_artifact(
     directory: str | os.PathLike[str],
     *,
@@ -178,12 +126,11 @@ def write_artifact(
         ValueError: the parts do not fit together (the layout has a gap, a golden vector has another shape, ...).
     """
     target = Path(directory).resolve()
-    _refuse_to_replace_other_things(target)
     initial = np.ascontiguousarray(initial_state, dtype="<f4").tobytes()
     contents = {STEP_GRAPH: bytes(step_graph), GOLDEN: _pack(golden, inputs, outputs)}
-    manifest = _Manifest(
+    manifest = Manifest(
         artifact=FORMAT,
-        sha256=_NO_DIGEST,
+        sha256="",
         files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         fingerprint="",
         mode=mode,
@@ -201,13 +148,12 @@ def write_artifact(
         weights=weights,
         versions=versions,
     )
-    manifest.fingerprint = _fingerprint(manifest, contents[STEP_GRAPH]).hex()
+    manifest.fingerprint = fingerprint(manifest, contents[STEP_GRAPH])
     _assemble(target, manifest, contents)  # what would not load is not written either
-    blank = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-    digest = hashlib.sha256(blank).hexdigest()
-    contents[MANIFEST] = blank.replace(_NO_DIGEST.encode(), digest.encode(), 1)
+    contents[MANIFEST] = seal(manifest)
     try:
-        _place(target, contents)
+        refuse_to_replace_other_things(target)
+        place(target, contents)
     except OSError as error:
         raise ConfigError(
             f"The artifact cannot be written to {target}.",
@@ -225,43 +171,22 @@ def load_artifact(directory: str | os.PathLike[str]) -> Artifact:
         Incompatible: a file is damaged or was changed, or the format is not this version's.
     """
     path = Path(directory)
-    if not path.is_dir():
-        fact = f"The artifact {path} is {'a file' if path.exists() else 'not there'}."
-        raise ConfigError(fact, "An artifact is a directory.", "Write one with `processor convert MODEL -o DIR`.")
-    raw = _read(path, MANIFEST)
-    manifest = _parse_manifest(path, raw)
-    contents = {name: _read(path, name) for name in (STEP_GRAPH, GOLDEN)}
+    manifest = parse(path, read(path, MANIFEST))
+    contents = {name: read(path, name) for name in (STEP_GRAPH, GOLDEN)}
     for name, content in contents.items():
         if manifest.files.get(name) != hashlib.sha256(content).hexdigest():
-            raise _damaged(path, f"The SHA-256 of {name} is not the one in the manifest.")
-    if manifest.fingerprint != _fingerprint(manifest, contents[STEP_GRAPH]).hex():
-        raise _damaged(path, "The fingerprint in the manifest is not that of the artifact's parts.")
+            raise damaged(path, f"The SHA-256 of {name} is not the one in the manifest.")
+    if manifest.fingerprint != fingerprint(manifest, contents[STEP_GRAPH]):
+        raise damaged(path, "The fingerprint in the manifest is not that of the artifact's parts.")
     try:
         return _assemble(path, manifest, contents)
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise _damaged(path, f"Its parts do not fit together: {error}") from error
+        raise damaged(path, f"Its parts do not fit together: {error}") from error
 
 
-def _fingerprint(manifest: _Manifest, step_graph: bytes) -> bytes:
-    deciding = (
-        manifest.artifact,
-        manifest.mode,
-        manifest.length,
-        manifest.exact_prefix,
-        manifest.inputs,
-        manifest.outputs,
-        manifest.layout,
-        manifest.initial_state,
-        hashlib.sha256(step_graph).hexdigest(),
-    )
-    return hashlib.sha256(msgspec.json.encode(deciding)).digest()[:8]
-
-
-def _assemble(path: Path, manifest: _Manifest, contents: Mapping[str, bytes]) -> Artifact:
-    initial = np.frombuffer(base64.b64decode(manifest.initial_state, validate=True), "<f4").astype(
-        np.float32, copy=False
-    )
-    initial.flags.writeable = False
+def _assemble(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Artifact:
+    words = base64.b64decode(manifest.initial_state, validate=True)
+    initial = np.frombuffer(words, "<f4").astype(np.float32, copy=False)  # read-only, as bytes are
     artifact = Artifact(
         directory=path,
         inputs=manifest.inputs,
@@ -288,7 +213,7 @@ def _assemble(path: Path, manifest: _Manifest, contents: Mapping[str, bytes]) ->
 
 def _check(artifact: Artifact) -> None:
     """Raises ValueError where one part contradicts another."""
-    _check_layout(artifact.layout)
+    check_layout(artifact.layout)
     names = [[spec.name for spec in specs] for specs in (artifact.inputs, artifact.outputs)]
     if not all(names) or any(len(set(some)) != len(some) for some in names):
         raise ValueError(f"inputs and outputs need names of their own, not {names}")
@@ -303,20 +228,6 @@ def _check(artifact: Artifact) -> None:
     if artifact.tile is not None and artifact.tile < 1:
         raise ValueError(f"a tile has {artifact.tile} rows")
     _check_golden_shapes(artifact)
-
-
-def _check_layout(layout: tuple[Slot, ...]) -> None:
-    column, dtypes = 0, [slot.dtype for slot in layout]
-    if (
-        set(dtypes) - {"float32", "int32"}
-        or dtypes != sorted(dtypes)
-        or len({slot.name for slot in layout}) != len(layout)
-    ):
-        raise ValueError("a layout has float32 slots, then int32 slots, each with a name of its own")
-    for slot in layout:
-        if slot.start != column or slot.stop - slot.start != math.prod(slot.shape):
-            raise ValueError(f"slot {slot.name} of shape {slot.shape} lies in columns {slot.start} to {slot.stop}")
-        column = slot.stop
 
 
 def _check_golden_shapes(artifact: Artifact) -> None:
@@ -350,82 +261,3 @@ def _unpack(content: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[Tenso
             {spec.name: arrays[f"output_{i}"] for i, spec in enumerate(outputs)},
             arrays["state"],
         )
-
-
-def _parse_manifest(path: Path, raw: bytes) -> _Manifest:
-    try:
-        number = msgspec.json.decode(raw, type=_Format).artifact
-    except msgspec.ValidationError as error:
-        raise _no_artifact(path, f"Its {MANIFEST} is not one of ours: {error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"{MANIFEST} is no JSON: {error}.") from error
-    if number != FORMAT:
-        relation = "a newer" if number > FORMAT else "another"
-        raise Incompatible(
-            f"The artifact {path} has format {number}; this version reads format {FORMAT}.",
-            f"It was written by {relation} version of the converter.",
-            "Run a version that is as new as the converter, or convert the model with this one.",
-        )
-    try:
-        manifest = msgspec.json.decode(raw, type=_Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"{MANIFEST}: {error}.") from error
-    blank = raw.replace(manifest.sha256.encode(), _NO_DIGEST.encode(), 1)
-    if len(manifest.sha256) != len(_NO_DIGEST) or hashlib.sha256(blank).hexdigest() != manifest.sha256:
-        raise _damaged(path, f"The SHA-256 of {MANIFEST} is not the one in it.")
-    return manifest
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return (path / name).read_bytes()
-    except FileNotFoundError as error:
-        raise _no_artifact(path, f"It has no {name}.") from error
-    except OSError as error:
-        raise ConfigError(f"The artifact's file {path / name} cannot be read.", str(error)) from error
-
-
-def _no_artifact(path: Path, cause: str) -> ConfigError:
-    return ConfigError(f"{path} is no artifact.", cause, "Write one with `processor convert MODEL -o DIR`.")
-
-
-def _damaged(path: Path, cause: str) -> Incompatible:
-    return Incompatible(f"The artifact {path} is damaged, or was changed by hand.", cause, _CONVERT_AGAIN)
-
-
-def _refuse_to_replace_other_things(target: Path) -> None:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    try:
-        msgspec.json.decode((target / MANIFEST).read_bytes(), type=_Format)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{target} is there already, and is no artifact.",
-            "Only an artifact or an empty directory is replaced.",
-            "Name another directory, or remove this one.",
-        ) from error
-
-
-def _place(target: Path, contents: Mapping[str, bytes]) -> None:
-    """Puts a complete directory in the place of `target`: written beside it, synced, then renamed."""
-    suffix = secrets.token_hex(4)
-    fresh, stale = (target.with_name(f".{target.name}.{kind}-{suffix}") for kind in ("new", "old"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fresh.mkdir()
-        for name, content in contents.items():
-            with (fresh / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():
-            target.rename(stale)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if stale.exists():
-                stale.rename(target)
-            raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(stale, ignore_errors=True)

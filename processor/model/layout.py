@@ -1,0 +1,42 @@
+"""The layout of a state: which columns of its vector are what.
+
+A state is a row of 4-byte words. Its layout is gapless from column 0: first all float32 slots, then all int32 slots,
+whose words are float32 in name only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+STEPS: Final = "steps"
+"""The int32 slot in which `tumbling` and `window` count the samples of the running sequence."""
+
+Mode = Literal["carry", "tumbling", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One named piece of a state: the columns `start` to `stop` of the state's vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # "float32" or "int32"
+    start: int
+    stop: int
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+def check_layout(layout: tuple[Slot, ...]) -> None:
+    """Raises ValueError where the slots are not as the module says."""
+    column, dtypes, names = 0, [slot.dtype for slot in layout], {slot.name for slot in layout}
+    if set(dtypes) - {"float32", "int32"} or dtypes != sorted(dtypes) or len(names) != len(layout):
+        raise ValueError("a layout has float32 slots, then int32 slots, each with a name of its own")
+    for slot in layout:
+        if slot.start != column or slot.stop - slot.start != math.prod(slot.shape):
+            raise ValueError(f"slot {slot.name} of shape {slot.shape} lies in columns {slot.start} to {slot.stop}")
+        column = slot.stop
