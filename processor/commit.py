@@ -109,9 +109,7 @@ class Snapshots:
                 continue
             records = encode_records(arena.records_of(mine), self._identity.fingerprint)
             keys = [state_key(key) for key in arena.keys_of(mine)]
-            snapshots.append(
-                PartitionSnapshot(partition, position, list(zip(keys, records, strict=True)), deletes)
-            )
+            snapshots.append(PartitionSnapshot(partition, position, list(zip(keys, records, strict=True)), deletes))
         return snapshots
 
     def first(self, partitions: Iterable[Partition]) -> list[PartitionSnapshot]:
@@ -137,9 +135,7 @@ class Snapshots:
                 values = [value for _, value in snapshot.puts] + [None] * len(snapshot.deletes)
                 producer.send(self._changelog, number, keys, values)
             position = snapshot.position.to_bytes()
-            producer.send_one(
-                self._changelog, number, POSITION_KEY, position, on_delivery=_note_offset(snapshot)
-            )
+            producer.send_one(self._changelog, number, POSITION_KEY, position, on_delivery=_note_offset(snapshot))
 
     def store(self, snapshots: list[PartitionSnapshot], slots: Int32Array, now_ms: int) -> None:
         """5. One batch of each partition's store, its position with it."""
@@ -190,9 +186,7 @@ def _measure(snapshots: list[PartitionSnapshot]) -> Committed:
 class ExactlyOnce:
     """Outputs, dead letters, changelog records and input offsets in one transaction; then the stores."""
 
-    def __init__(
-        self, producer: TransactionalProducer, consumer: SampleConsumer, snapshots: Snapshots
-    ) -> None:
+    def __init__(self, producer: TransactionalProducer, consumer: SampleConsumer, snapshots: Snapshots) -> None:
         self._producer, self._consumer, self._snapshots = producer, consumer, snapshots
 
     def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:

@@ -329,4 +329,6 @@ def _within(segments: list[tuple[int, int, int]], first: int, stop: int) -> list
 
 def _late(events: Events, row: int, stream_time: int) -> BadEvent:
     behind = stream_time - int(events.time[row])
-    return BadEvent(Reason.LATE, f"its time {int(events.time[row])} is {behind} ms before the stream time {stream_time}")
+    return BadEvent(
+        Reason.LATE, f"its time {int(events.time[row])} is {behind} ms before the stream time {stream_time}"
+    )

@@ -108,9 +108,7 @@ class Wheel:
         return slots[np.isin(self._partition_of[slots], sorted(partitions))]
 
     def _members(self, buckets: Iterable[Bucket]) -> Int32Array:
-        found = [
-            slots[self.bucket_of[slots] == bucket.serial] for bucket in buckets for slots in bucket.joined
-        ]
+        found = [slots[self.bucket_of[slots] == bucket.serial] for bucket in buckets for slots in bucket.joined]
         return np.concatenate(found) if found else np.empty(0, dtype=np.int32)
 
     def replay_from(self, partition: int, place: Place, written: Int32Array) -> Place:

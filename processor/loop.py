@@ -1,0 +1,310 @@
+"""The loop: poll, process, commit if due. Nothing else loops.
+
+One thread does all of it. Rebalances come inside `poll`, between slices, so what they commit is always a prefix of
+each partition. Whatever fails a commit ends in `_take_the_way_back`: what was produced is dropped, every partition is
+rewound, and the rest of the batch in hand is dropped with them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from processor.errors import StateCorrupt
+from processor.failpoints import failpoint
+from processor.kafka.retry import CommitFailed
+from processor.log import get_logger
+from processor.partition import Phase
+from processor.types import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from processor.assignment import Assignment
+    from processor.commit import Commits
+    from processor.kafka.consumer import Polled, SampleConsumer
+    from processor.kafka.producer import IdempotentProducer, TransactionalProducer
+    from processor.metrics import Metrics
+    from processor.pipeline import Pipeline, Produced, Work
+    from processor.state.arena import Arena
+    from processor.types import Int32Array
+
+_LOG = get_logger()
+_LEAVING_AT_ONCE: Final = 50_000  # records of one commit while partitions leave, so that none outlives its transaction
+_LEAST_ROWS: Final = 64  # of a slice, however slow the model is
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, how much at once, and how long."""
+
+    commit_interval_seconds: float
+    snapshot_interval_seconds: float
+    leaving_seconds: float  # for the commits of partitions that leave, and of the shutdown
+    most_events: int = 10_000  # of one poll
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where predictions and dead letters go."""
+
+    output: str
+    dead_letter: str
+    dead_letter_partitions: int
+
+
+@dataclass(slots=True)
+class Loop:
+    """Everything that moves. Components are arguments; `service` wires them."""
+
+    consumer: SampleConsumer
+    producer: TransactionalProducer | IdempotentProducer
+    pipeline: Pipeline
+    assignment: Assignment
+    commits: Commits
+    arena: Arena
+    metrics: Metrics
+    pace: Pace
+    topics: Topics
+    clock: Callable[[], float] = time.monotonic
+    heartbeat: float = 0.0
+    _stopping: bool = False
+    _committed_at: float = 0.0
+    _rows: int = 10_000
+    _work: Work | None = field(default=None)
+
+    def stop(self) -> None:
+        """Asks the loop to end after the piece in hand. May be called from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Polls, processes and commits until `stop`, then hands everything over.
+
+        Raises:
+            ProcessorError: what no repetition mends; all that was committed stays as it is.
+        """
+        self._committed_at = self.clock()
+        while not self._stopping:
+            self.heartbeat = self.clock()
+            polled = self._poll()
+            if polled.batch is not None:
+                self._process(polled.batch)
+            self._see_ends(polled)
+            self._advance()
+            self._commit_if_due()
+        _LOG.info("stopping")
+        self.close()
+
+    def close(self) -> None:
+        """Commits what there is within the deadline, writes all dirty keys, and leaves the group."""
+        self.revoked(sorted(self.assignment.partitions))
+        self.consumer.close()
+
+    # What others may ask, from their own threads -------------------------------------------------------------
+
+    def heartbeat_age(self) -> float:
+        """Seconds since the loop last came round; 0 before it has begun."""
+        return self.clock() - self.heartbeat if self.heartbeat else 0.0
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether the process has joined and all its partitions run, and what is missing where not."""
+        if not self.consumer.joined:
+            return False, "the group was not joined yet"
+        waiting = [
+            f"partition {number} is {partition.phase}"
+            for number, partition in sorted(self.assignment.partitions.copy().items())
+            if partition.phase is not Phase.RUNNING
+        ]
+        return not waiting, "; ".join(waiting) or "all partitions run"
+
+    def status(self) -> dict[str, Any]:
+        """What the process holds, as a JSON-able dictionary."""
+        partitions = {
+            str(number): {
+                "phase": partition.phase.value,
+                "next_offset": partition.place.offset,
+                "publish_from": partition.publish_from,
+            }
+            for number, partition in sorted(self.assignment.partitions.copy().items())
+        }
+        return {
+            "joined": self.consumer.joined,
+            "partitions": partitions,
+            "keys_in_memory": len(self.arena),
+            "slots": self.arena.size,
+            "dirty_keys": self.arena.wheel.dirty_count,
+        }
+
+    # Poll -----------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> Polled:
+        started = self.clock()
+        due = self._committed_at + self.pace.commit_interval_seconds - started
+        timeout = min(max(due, 0.0), 0.5) if self.assignment.is_settled else 0.005
+        polled = self.consumer.poll(timeout, self.pace.most_events)
+        self.metrics.stage("poll", self.clock() - started)
+        return polled
+
+    def _see_ends(self, polled: Polled) -> None:
+        self.assignment.see_replays(self.clock(), polled.ends)
+        gone = [number for number in polled.unreadable if number in self.assignment.partitions]
+        if gone:  # retention has overtaken us: the way back looks at what is left, and refuses or accepts the gap
+            _LOG.warning("input.unreadable", partitions=gone, error=polled.unreadable[gone[0]])
+            self._take_the_way_back()
+
+    def _advance(self) -> None:
+        try:
+            new = self.assignment.advance(self.clock(), _now_ms())
+            if new:
+                self.commits.begin(new, _now_ms())
+                self.assignment.begun(new)
+        except CommitFailed as error:
+            self._take_the_way_back(error)
+        except StateCorrupt as error:
+            self._rebuild(error)
+
+    # Process --------------------------------------------------------------------------------------------------
+
+    def _process(self, batch: Batch) -> None:
+        """Steps a batch slice by slice, and commits between slices where that is due or the arena is full."""
+        taken = self._taken(batch)
+        if taken is None:
+            return
+        started = self.clock()
+        work = self.pipeline.decode(taken)
+        self.metrics.stage("decode", self.clock() - started)
+        try:
+            while len(work):
+                if not self._step(work):
+                    self._commit(self.arena.wheel.oldest(max(1, self.arena.size // 4)))
+                self.assignment.see_replays(self.clock())
+                if not self._commit_if_due():
+                    return
+        except CommitFailed as error:
+            self._take_the_way_back(error)
+        except StateCorrupt as error:
+            self._rebuild(error)
+
+    def _taken(self, batch: Batch) -> Batch | None:
+        """Without what was polled of partitions that have left or were rewound meanwhile."""
+        held = self.assignment.partitions
+        numbers = np.unique(batch.partitions).tolist()
+        least = {n: held[n].place.offset for n in numbers if n in held and held[n].takes_events}
+        if len(least) == len(numbers) and all(
+            batch.offsets[np.argmax(batch.partitions == n)] >= least[n] for n in numbers
+        ):
+            return batch
+        limits = np.array([least.get(n, np.iinfo(np.int64).max) for n in batch.partitions.tolist()], np.int64)
+        rows = np.flatnonzero(batch.offsets >= limits)
+        if not len(rows):
+            return None
+        return Batch(
+            batch.partitions[rows],
+            batch.offsets[rows],
+            batch.timestamps[rows],
+            [batch.keys[row] for row in rows.tolist()],
+            [batch.values[row] for row in rows.tolist()],
+        )
+
+    def _step(self, work: Work) -> bool:
+        """Steps and sends one slice. False: the arena was too full of dirty keys to begin."""
+        started = self.clock()
+        produced = self.pipeline.step(work, self.assignment.partitions, self._rows)
+        stepped = self.clock()
+        if not produced.events:
+            return False
+        self._send(produced)
+        self._set_rows(produced.events, stepped - started)
+        self.metrics.stage("step", stepped - started)
+        self.metrics.stage("produce", self.clock() - stepped)
+        self.metrics.slice_done(produced)
+        return True
+
+    def _set_rows(self, events: int, seconds: float) -> None:
+        """The next slice takes about half a commit interval. When a slice ends never changes what is computed."""
+        fitting = int(events * self.pace.commit_interval_seconds / 2 / max(seconds, 1e-6))
+        self._rows = min(self.pace.most_events, max(_LEAST_ROWS, fitting))
+
+    def _send(self, produced: Produced) -> None:
+        for number, keys, values in produced.predictions:
+            self.producer.send(self.topics.output, number, keys, values)
+        for number, _, letter in produced.dead_letters:
+            partition = number % self.topics.dead_letter_partitions
+            self.producer.send_one(self.topics.dead_letter, partition, letter.key, letter.value, letter.headers)
+
+    # Commit ---------------------------------------------------------------------------------------------------
+
+    def _commit_if_due(self) -> bool:
+        """Commits where the interval has passed. False: it failed, and everything takes the way back."""
+        now = self.clock()
+        if now - self._committed_at < self.pace.commit_interval_seconds:
+            return True
+        try:
+            self._commit(self.arena.wheel.fallen_due(now, self.pace.snapshot_interval_seconds))
+        except CommitFailed as error:
+            self._take_the_way_back(error)
+            return False
+        except StateCorrupt as error:
+            self._rebuild(error)
+            return False
+        return True
+
+    def _commit(self, slots: Int32Array) -> None:
+        started = self.clock()
+        done = self.commits.commit(list(self.assignment.partitions.values()), slots, started, _now_ms())
+        self._committed_at = self.clock()
+        self.metrics.committed(done, self._committed_at - started)
+
+    def _take_the_way_back(self, error: CommitFailed | None = None) -> None:
+        if error is not None:
+            _LOG.warning("commit.failed", error=str(error))
+        self.metrics.commit_failed()
+        self.commits.drop()
+        self.assignment.rewind(self.clock())
+
+    def _rebuild(self, error: StateCorrupt) -> None:
+        if error.partition is None or error.partition not in self.assignment.partitions:
+            raise error
+        _LOG.warning("store.corrupt", partition=error.partition, error=error.fact)
+        self._take_the_way_back()
+        self.assignment.rebuild(error.partition, _now_ms())
+
+    # Rebalances, inside `poll` --------------------------------------------------------------------------------
+
+    def assigned(self, numbers: list[int]) -> None:
+        """Partitions come."""
+        self.assignment.assigned(numbers, self.clock())
+
+    def revoked(self, numbers: list[int]) -> None:
+        """Partitions leave in peace: all their dirty keys are written, so that the next owner has nothing to replay.
+
+        Past the deadline what is left stays unwritten, and `replay_from` tells the truth.
+        """
+        failpoint("revoke.started")
+        deadline = self.clock() + self.pace.leaving_seconds
+        try:
+            leaving = self.arena.wheel.of_partitions(set(numbers))
+            self._commit(leaving[:_LEAVING_AT_ONCE])
+            for start in range(_LEAVING_AT_ONCE, len(leaving), _LEAVING_AT_ONCE):
+                if self.clock() > deadline:
+                    _LOG.warning("leaving.late", unwritten=len(leaving) - start)
+                    break
+                self._commit(leaving[start : start + _LEAVING_AT_ONCE])
+        except CommitFailed as error:
+            self._take_the_way_back(error)
+        failpoint("revoke.committed")
+        self.assignment.close(numbers, _now_ms())
+        failpoint("revoke.closed")
+
+    def lost(self, numbers: list[int]) -> None:
+        """Partitions were taken away: others may have them already. Nothing of theirs may be committed."""
+        _LOG.warning("lost", partitions=sorted(numbers))
+        self._take_the_way_back()
+        self.assignment.close(numbers, _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,198 @@
+"""The service: the only place where components are made and wired. Then the loop runs until SIGTERM.
+
+What can be wrong is found before the group is joined: settings, topics, the artifact and its golden vectors, the state
+directory's lock. Only then is the producer made (its `init_transactions` ends a former life's transaction), and only
+after it anything read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from processor import failpoints
+from processor.assignment import Assignment, Policy
+from processor.codec import event_decoder, prediction_encoder
+from processor.commit import AtLeastOnce, Commits, ExactlyOnce, Identity, Snapshots
+from processor.config import consumer_properties, producer_properties, reader_properties
+from processor.http import HttpServer
+from processor.kafka.admin import Admin
+from processor.kafka.consumer import SampleConsumer
+from processor.kafka.producer import IdempotentProducer, TransactionalProducer
+from processor.log import get_logger
+from processor.loop import Loop, Pace, Topics
+from processor.metrics import Metrics
+from processor.model.artifact import load_artifact
+from processor.model.engine import Engine
+from processor.pipeline import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Pipeline
+from processor.preflight import apply_topics, require
+from processor.sequence import SequenceRules
+from processor.state.arena import Arena, slots_within
+from processor.state.changelog import ChangelogReader
+from processor.state.record import HEADER_BYTES
+from processor.state.store import StateDirectory, StoreResources
+from processor.state.sweeper import Sweeper
+from processor.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from processor.config import Settings
+    from processor.model.artifact import Artifact
+    from processor.preflight import Topology
+
+_LOG = get_logger()
+_ARENA_SHARE: Final = 0.7  # of memory_mib; the rest is RocksDB's caches and memtables
+_WATCHDOG_GRACE_SECONDS: Final = 60.0
+
+
+def run(settings: Settings, *, create_topics: bool = False) -> int:
+    """Runs the processor until SIGTERM or SIGINT; returns 0.
+
+    Raises:
+        ProcessorError: with the exit code that the command line ends with.
+    """
+    failpoints.arm()
+    if create_topics:
+        apply_topics(settings)
+    facts = require(settings)
+    artifact = load_artifact(settings.model.artifact)
+    with ExitStack() as stack:
+        loop = _wire(settings, artifact, facts, stack)
+        with _signals(loop):
+            loop.run()
+    _LOG.info("stopped")
+    return 0
+
+
+def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitStack) -> Loop:
+    """Makes every component, bottom up; `stack` closes them in the opposite order."""
+    engine = Engine(artifact)
+    engine.check_golden()
+    engine.warm_up()
+    memory = settings.state.memory_mib * 2**20
+    directory = stack.enter_context(StateDirectory(settings.state.directory))
+    resources = StoreResources(int(memory * (1 - _ARENA_SHARE)))
+    arena = Arena(
+        slots_within(int(memory * _ARENA_SHARE), artifact.words),
+        artifact.initial_state,
+        artifact.fingerprint,
+        time.monotonic(),
+    )
+    metrics = Metrics()
+    rules = SequenceRules(
+        gap_ms=settings.sequence.gap_ms,
+        idle_ms=settings.sequence.idle_ms,
+        allowed_lateness_ms=settings.sequence.allowed_lateness_ms,
+        length=artifact.length or 0 if artifact.mode == "tumbling" else 0,
+    )
+    largest_record = HEADER_BYTES + 4 * artifact.words + KAFKA_RECORD_OVERHEAD_BYTES
+    decoder = event_decoder(
+        settings.input.format,
+        artifact.inputs,
+        max_ahead_ms=settings.sequence.max_ahead_ms,
+        largest_key=facts.changelog.max_message_bytes - largest_record,
+    )
+    encoder = prediction_encoder(settings.output.format, artifact.outputs, artifact.model_id)
+    limits = Limits(output=facts.output.max_message_bytes, dead_letter=facts.dead_letter.max_message_bytes)
+    pipeline = Pipeline(artifact, engine, arena, decoder, encoder, rules, settings.input.topic, limits)
+    identity = Identity(facts.input.topic_id, artifact.fingerprint, settings_hash(settings, artifact))
+    snapshots = Snapshots(arena, identity, settings.changelog_topic, Sweeper(rules.idle_ms))
+
+    # The producer first: its `init_transactions` ends what a former life left open, before anything is read.
+    producer, changelog = _producers(settings, directory)
+    reader = ChangelogReader(reader_properties(settings), settings.changelog_topic)
+    stack.callback(reader.close)
+    admin = stack.enter_context(Admin(settings))
+    # The consumer calls the loop, and the loop polls the consumer: the loop is made last, and looked up by then.
+    made: list[Loop] = []
+    consumer = SampleConsumer(
+        consumer_properties(settings),
+        settings.input.topic,
+        assigned=lambda numbers: made[0].assigned(numbers),
+        revoked=lambda numbers: made[0].revoked(numbers),
+        lost=lambda numbers: made[0].lost(numbers),
+        unavailable_seconds=settings.processing.unavailable_seconds,
+    )
+    commits: Commits
+    if isinstance(producer, TransactionalProducer):
+        commits = ExactlyOnce(producer, consumer, snapshots)
+    else:
+        assert changelog is not None
+        commits = AtLeastOnce(producer, changelog, consumer, snapshots)
+    policy = Policy(
+        exactly_once=settings.exactly_once,
+        from_latest=settings.input.start == "latest",
+        accept_gap=settings.processing.accept_gap,
+        tombstone_retention_ms=facts.changelog.delete_retention_ms,
+        budget_seconds=settings.processing.unavailable_seconds,
+    )
+    assignment = Assignment(consumer, reader, admin, arena, directory, resources, identity, policy, metrics)
+    pace = Pace(
+        settings.processing.commit_interval_seconds,
+        settings.state.snapshot_interval_seconds,
+        settings.processing.shutdown_seconds,
+    )
+    topics = Topics(settings.output.topic, settings.dead_letter.topic, facts.dead_letter.partitions)
+    loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics)
+    made.append(loop)
+    _serve(settings, artifact, loop, metrics, stack)
+    return loop
+
+
+def _producers(
+    settings: Settings, directory: StateDirectory
+) -> tuple[TransactionalProducer | IdempotentProducer, IdempotentProducer | None]:
+    """The producer of outputs, and where there are no transactions one of its own for the changelog."""
+    name = settings.kafka.group_instance_id or directory.process_id
+    properties = producer_properties(settings, f"{settings.kafka.group_id}-{name}")
+    budget = settings.processing.unavailable_seconds
+    if settings.exactly_once:
+        return TransactionalProducer(properties, budget), None
+    return IdempotentProducer(properties, budget), IdempotentProducer(properties, budget)
+
+
+def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics, stack: ExitStack) -> None:
+    """The HTTP endpoints, and the watchdog, each on a thread of its own."""
+    metrics.model(artifact.model_id, artifact.mode)
+    server = HttpServer(
+        settings.http.address,
+        metrics=lambda: metrics.render(),
+        ready=loop.readiness,
+        status=loop.status,
+        heartbeat_age=loop.heartbeat_age,
+    )
+    stack.enter_context(server)
+    stack.enter_context(Watchdog(loop.heartbeat_age, settings.processing.unavailable_seconds + _WATCHDOG_GRACE_SECONDS))
+    _LOG.info("listening", host=settings.http.address.host, port=server.port)
+
+
+def settings_hash(settings: Settings, artifact: Artifact) -> int:
+    """A number (u64) of all settings that decide states: a replay under others would be another past."""
+    deciding: dict[str, Any] = {
+        **settings.sequence.model_dump(),
+        "mode": artifact.mode,
+        "length": artifact.length,
+        "format": settings.input.format,
+    }
+    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).digest()
+    return int.from_bytes(digest[:8], "little")
+
+
+@contextmanager
+def _signals(loop: Loop) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the loop to end; a second one is not needed, and changes nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

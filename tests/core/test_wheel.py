@@ -1,0 +1,107 @@
+"""The wheel against a plain model: `replay_from` never lies beyond the first event that a record lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.partition import Place
+from processor.state.wheel import CLEAN, Wheel
+
+SLOTS = 12  # slot s belongs to partition s % 2
+INTERVAL = 5.0
+
+
+@dataclass
+class Model:
+    """What the wheel must never contradict: for each dirty slot the offset of the first event its record lacks."""
+
+    wheel: Wheel
+    now: float = 0.0
+    offsets: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
+    lacking: dict[int, int] = field(default_factory=dict)
+
+    def step(self, slots: set[int]) -> None:
+        for slot in sorted(slots):
+            partition = slot % 2
+            self.lacking.setdefault(slot, self.offsets[partition])
+            self.offsets[partition] += 1
+        self.wheel.join(np.array(sorted(slots), np.int32))
+
+    def commit(self, written: np.ndarray) -> None:
+        for slot in written.tolist():
+            del self.lacking[slot]
+        for partition, offset in self.offsets.items():
+            replay = self.wheel.replay_from(partition, Place(offset), written)
+            lacking = [first for slot, first in self.lacking.items() if slot % 2 == partition]
+            assert replay.offset <= min([offset, *lacking])
+            if not lacking:
+                assert replay.offset == offset
+        self.wheel.written(written)
+        self.wheel.turn(self.now, {partition: Place(offset) for partition, offset in self.offsets.items()})
+        assert {slot for slot in range(SLOTS) if self.wheel.bucket_of[slot] != CLEAN} == set(self.lacking)
+        assert self.wheel.dirty_count == len(self.lacking)
+
+
+def new_model() -> Model:
+    model = Model(Wheel(np.arange(SLOTS, dtype=np.int32) % 2, 0.0))
+    for partition in (0, 1):
+        model.wheel.stamp(partition, Place(0))
+    return model
+
+
+actions = st.lists(
+    st.one_of(
+        st.sets(st.integers(0, SLOTS - 1), min_size=1),
+        st.sampled_from(["due", "oldest", "all of 0"]),
+        st.floats(0, 4),
+    ),
+    max_size=40,
+)
+
+
+@given(actions)
+def test_replay_from_never_passes_what_a_record_lacks(history: list[set[int] | str | float]) -> None:
+    model = new_model()
+    for action in history:
+        if isinstance(action, set):
+            model.step(action)
+        elif isinstance(action, float):
+            model.now += action
+        elif action == "due":
+            due = model.wheel.fallen_due(model.now, INTERVAL)
+            assert not model.wheel.due(model.now, INTERVAL) or len(due)
+            model.commit(due)
+        elif action == "oldest":
+            model.commit(model.wheel.oldest(3))
+        else:
+            model.commit(model.wheel.of_partitions({0}))
+
+
+def test_a_snapshot_interval_of_zero_writes_what_each_commit_dirtied() -> None:
+    model = new_model()
+    model.step({1, 2, 3})
+    assert sorted(model.wheel.fallen_due(model.now, 0.0).tolist()) == [1, 2, 3]
+
+
+def test_a_slot_stays_in_the_bucket_in_which_it_became_dirty() -> None:
+    model = new_model()
+    model.step({4})
+    model.now = 1.0
+    model.commit(np.empty(0, np.int32))
+    model.step({4, 6})
+    model.now = 5.0
+    assert model.wheel.fallen_due(model.now, INTERVAL).tolist() == [4]
+
+
+def test_a_dropped_partition_leaves_nothing_behind() -> None:
+    model = new_model()
+    model.step({0, 1, 2})
+    model.wheel.drop(0)
+    assert model.wheel.of_partitions({0, 1}).tolist() == [1]
+    model.wheel.stamp(0, Place(100, 7))
+    model.wheel.join(np.array([2], np.int32))
+    assert model.wheel.replay_from(0, Place(101, 8), np.empty(0, np.int32)) == Place(100, 7)

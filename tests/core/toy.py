@@ -1,0 +1,70 @@
+"""A toy model whose answers can be checked in one's head: it adds up what it has seen. And events for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from processor.codec import event_decoder, prediction_encoder
+from processor.pipeline import Limits, Pipeline
+from processor.sequence import SequenceRules
+from processor.state.arena import Arena
+from processor.types import Batch, TensorSpec
+
+FINGERPRINT = 0x0123456789ABCDEF
+TOPIC = "samples"
+
+
+@dataclass
+class SumEngine:
+    """`total` of all samples of the sequence: a step as pure as a real engine's, in float32."""
+
+    calls: list[int] = field(default_factory=list)
+
+    def step(self, features: Any, state: Any) -> tuple[dict[str, Any], Any]:
+        self.calls.append(len(state))
+        with np.errstate(over="ignore"):
+            total = state[:, :1] + features["x"]
+        return {"total": total}, np.concatenate([total, state[:, 1:]], axis=1)
+
+    def warm(self, state: Any) -> Any:
+        return np.ones(len(state), np.bool_)
+
+
+ARTIFACT: Any = SimpleNamespace(
+    inputs=(TensorSpec("x", (1,)),),
+    outputs=(TensorSpec("total", (1,)),),
+    layout=(SimpleNamespace(name="sum#0.total", start=0, stop=2, dtype="float32"),),
+    initial_state=np.array([0.0, 7.0], np.float32),
+    model_id=f"{FINGERPRINT:016x}"[:8],
+)
+
+
+def new_arena(slots: int, now: float = 0.0) -> Arena:
+    return Arena(slots, ARTIFACT.initial_state, FINGERPRINT, now)
+
+
+def new_pipeline(arena: Arena, rules: SequenceRules, limits: Limits | None = None, max_ahead_ms: int = 0) -> Pipeline:
+    decoder = event_decoder("json", ARTIFACT.inputs, max_ahead_ms=max_ahead_ms, largest_key=1000)
+    encoder = prediction_encoder("json", ARTIFACT.outputs, ARTIFACT.model_id)
+    engine: Any = SumEngine()
+    return Pipeline(ARTIFACT, engine, arena, decoder, encoder, rules, TOPIC, limits or Limits())
+
+
+def event(x: Any, **fields: Any) -> bytes:
+    return json.dumps({"features": [x], **fields}).encode()
+
+
+def batch(records: list[tuple[int, int, bytes | None, bytes | None]], timestamp: int = 0) -> Batch:
+    """(partition, offset, key, value), ordered by partition."""
+    return Batch(
+        partitions=np.array([record[0] for record in records], np.int32),
+        offsets=np.array([record[1] for record in records], np.int64),
+        timestamps=np.full(len(records), timestamp, np.int64),
+        keys=[record[2] for record in records],
+        values=[record[3] for record in records],
+    )
