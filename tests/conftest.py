@@ -52,8 +52,9 @@ def topic(kafka: EmbeddedKafka, name: Callable[[str], str]) -> Iterator[TopicFac
     created: list[str] = []
 
     def create(what: str = "topic", *, partitions: int = 4, config: dict[str, str] | None = None) -> str:
-        created.append(kafka.create_topic(name(what), partitions=partitions, config=config))
-        return created[-1]
+        made = kafka.create_topic(name(what), partitions=partitions, config=config)
+        created.append(made)
+        return made
 
     yield create
     if created:

@@ -114,17 +114,16 @@ def _events(load: Load) -> Iterator[Event]:
     bad_rank = 0
     kinds = np.cumsum([load.null_share, load.duplicate_share, load.late_share, load.bad_share])
     for first in range(0, load.events, _CHUNK):
-        count = min(_CHUNK, load.events - first)
         rng = np.random.default_rng((load.seed, first))
-        chosen = (load.keys * rng.random(count) ** (1 + load.skew)).astype(int).tolist()
-        texts = _feature_texts(rng, count, load.shape)
-        drawn = np.searchsorted(kinds, rng.random(count), side="right").tolist()
+        chosen = (load.keys * rng.random(_CHUNK) ** (1 + load.skew)).astype(int).tolist()
+        texts = _feature_texts(rng, _CHUNK, load.shape)
+        drawn = np.searchsorted(kinds, rng.random(_CHUNK), side="right").tolist()
         starts, ends, gaps, bare = (
-            (rng.random(count) < share).tolist()
+            (rng.random(_CHUNK) < share).tolist()
             for share in (load.start_share, load.end_share, load.gap_share, load.unnumbered_share)
         )
-        extra = rng.random(count).tolist()
-        for row in range(count):
+        extra = rng.random(_CHUNK).tolist()
+        for row in range(min(_CHUNK, load.events - first)):  # a whole chunk is drawn: a shorter load is a prefix
             clock += load.step_ms + (load.gap_ms if gaps[row] else 0)
             index, kind, text = chosen[row], drawn[row], texts[row]
             key = b"key-%d" % index

@@ -39,16 +39,17 @@ class ProcessorProcess:
         log: Path,
         overrides: Mapping[str, object] | None = None,
         arguments: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "processor"),
         directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing runs before `start`.
 
         settings: the TOML file. log: where stdout and stderr go, appended at every start. overrides: setting ->
-        value, for `--set`. arguments: more for the command line (`--create-topics`). directory: its working directory.
-        environment: variables over those of this process.
+        value, for `--set`. arguments: more for the command line (`--create-topics`). command: how the program is called
+        (from another environment, say). directory: its working directory. environment: over this process' own.
         """
-        self._settings, self._arguments = settings.absolute(), tuple(arguments)
+        self._command = (*command, "run", "-c", str(settings.absolute()), *arguments)
         self.log_path = log.absolute()
         self._overrides = {"http.listen": "127.0.0.1:0", "log.format": "json", **(overrides or {})}
         self._directory, self._environment = directory, dict(environment or {})
@@ -59,7 +60,7 @@ class ProcessorProcess:
         """Starts the process, with failpoints as `processor.failpoints` takes them. It need not be ready yet."""
         if self.exit_code is None and self._child is not None:
             raise RuntimeError("the process runs already")
-        command = [sys.executable, "-m", "processor", "run", "-c", str(self._settings), *self._arguments]
+        command = list(self._command)
         for name, value in self._overrides.items():
             command += ["--set", f"{name}={_as_text(value)}"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self._environment}
