@@ -1,0 +1,81 @@
+"""The table of committed offset against position, row by row; each refusal with what a human can do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from processor.errors import Incompatible
+from processor.locate import Entry, Found, locate
+from processor.state.record import Position
+from processor.types import NO_TIME
+
+POSITION = Position(
+    replay_from=80, stream_time=5000, committed=100, topic_id="id-1", fingerprint=0xAB, settings_hash=0xCD
+)
+FOUND = Found(
+    partition=2,
+    committed=100,
+    position=POSITION,
+    low=0,
+    high=200,
+    topic_id="id-1",
+    settings_hash=0xCD,
+    fingerprint=0xAB,
+    exactly_once=True,
+    from_latest=False,
+    accept_gap=False,
+)
+
+
+def test_a_new_group_begins_at_the_inputs_beginning_or_end_and_that_is_committed_first() -> None:
+    new = replace(FOUND, committed=None, position=None, low=7)
+    assert locate(new) == Entry(7, NO_TIME, 7, is_new=True)
+    assert locate(replace(new, from_latest=True)) == Entry(200, NO_TIME, 200, is_new=True)
+
+
+def test_a_known_group_replays_from_its_position_and_publishes_from_its_offset() -> None:
+    assert locate(FOUND) == Entry(80, 5000, 100)
+
+
+def test_expired_offsets_are_the_positions() -> None:
+    assert locate(replace(FOUND, committed=None)) == Entry(80, 5000, 100)
+
+
+def test_at_least_once_may_stand_beyond_its_position() -> None:
+    assert locate(replace(FOUND, committed=120, exactly_once=False)) == Entry(80, 5000, 120)
+
+
+def test_settings_may_change_when_nothing_is_left_to_replay() -> None:
+    clean = replace(POSITION, replay_from=100)
+    assert locate(replace(FOUND, position=clean, settings_hash=0xEE)) == Entry(100, 5000, 100)
+
+
+def test_an_accepted_gap_is_counted() -> None:
+    assert locate(replace(FOUND, low=90, accept_gap=True)) == Entry(90, 5000, 100, missing=10)
+    assert locate(replace(FOUND, low=150, accept_gap=True)) == Entry(150, 5000, 150, missing=70)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fact"),
+    [
+        ({"position": None}, "there is no state for it"),
+        ({"committed": 99}, "its states at 100"),
+        ({"committed": 101}, "its states at 100"),
+        ({"committed": 99, "exactly_once": False}, "its states at 100"),
+        ({"committed": 300, "exactly_once": False}, "not the one that the states"),
+        ({"topic_id": "id-2"}, "not the one that the states"),
+        ({"topic_id": "id-2", "committed": None}, "not the one that the states"),
+        ({"fingerprint": 0xAC}, "belong to the model"),
+        ({"settings_hash": 0xEE}, "settings that decide states have changed"),
+        ({"low": 81}, "must replay from 80, but the input begins at 81"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_with_a_hint(changed: dict[str, Any], fact: str) -> None:
+    with pytest.raises(Incompatible, match=fact) as refusal:
+        locate(replace(FOUND, **changed))
+    assert "artition 2" in str(refusal.value) or "partition 2" in refusal.value.fact
+    assert refusal.value.cause
+    assert refusal.value.hint

@@ -1,0 +1,123 @@
+"""What every test of recovery stands on: one input for all, topics of their own, and one way to judge.
+
+All tests read the same input topic, each with a group, outputs and a changelog of its own. So what an undisturbed run
+published (once per test run) is what each of them must publish, byte for byte; and the oracle with the trained model
+says that the undisturbed run itself is right.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from processor.dev.process import ProcessorProcess
+from processor.dev.reader import compare, high_watermarks, read_topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from processor.dev.kafka import EmbeddedKafka
+    from processor.dev.reader import Topic
+
+PARTITIONS = 4
+
+
+@dataclass
+class House:
+    """A group with its topics, and the processes that were started in it."""
+
+    kafka: EmbeddedKafka
+    artifact: Path
+    input: str
+    name: str
+    directory: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    processes: list[ProcessorProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def output(self) -> str:
+        return f"{self.name}-output"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.name}-dead-letters"
+
+    @property
+    def changelog(self) -> str:
+        return f"{self.name}-changelog"
+
+    def process(self, name: str = "one", **overrides: Any) -> ProcessorProcess:
+        """A process with a state directory of its own; not started."""
+        file = self.directory / "processor.toml"
+        file.write_text("", encoding="utf-8")
+        values = {
+            "model.artifact": self.artifact,
+            "kafka.bootstrap_servers": self.kafka.bootstrap_servers,
+            "kafka.group_id": self.name,
+            "input.topic": self.input,
+            "output.topic": self.output,
+            "dead_letter.topic": self.dead_letters,
+            "processing.commit_interval_seconds": 0.02,
+            "processing.unavailable_seconds": 60,
+            "state.directory": self.state(name),
+            "state.changelog_topic": self.changelog,
+            "state.snapshot_interval_seconds": 0.2,
+            "state.memory_mib": 64,
+            **self.settings,
+            **{key.replace("__", "."): value for key, value in overrides.items()},
+        }
+        log = self.directory / f"{name}.log"
+        process = ProcessorProcess(file, log=log, overrides=values, arguments=["--create-topics"])
+        self.processes.append(process)
+        return process
+
+    def state(self, name: str = "one") -> Path:
+        return self.directory / f"state-{name}"
+
+    def places(self) -> dict[int, int]:
+        """The next offsets of all partitions, as the running processes tell them."""
+        places: dict[int, int] = {}
+        for process in self.processes:
+            try:
+                status = json.loads(process.get("/status") or "{}") if process.running else {}
+            except OSError:
+                status = {}
+            for number, partition in status.get("partitions", {}).items():
+                if partition["phase"] == "running":
+                    places[int(number)] = max(places.get(int(number), 0), partition["next_offset"])
+        return places
+
+    def wait_caught_up(self, timeout_seconds: float = 60) -> None:
+        """Returns when running processes have stepped all of the input."""
+        ends = {n: end for n, end in high_watermarks(self.kafka.bootstrap_servers, self.input).items() if end}
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            places = self.places()
+            if all(places.get(number, 0) >= end for number, end in ends.items()):
+                return
+            died = [process for process in self.processes if process.exit_code not in (None, 0, -9)]
+            assert not died, died[0].log()[-4000:]
+            time.sleep(0.05)
+        raise AssertionError(f"not caught up: {self.places()} of {ends}\n" + self.processes[-1].log()[-4000:])
+
+    def finish(self, timeout_seconds: float = 60) -> None:
+        """Waits until all is stepped, and ends every process in peace."""
+        self.wait_caught_up(timeout_seconds)
+        for process in self.processes:
+            if process.running:
+                assert process.sigterm() == 0, process.log()[-4000:]
+
+    def published(self) -> tuple[Topic, Topic]:
+        """Predictions and dead letters, as a read_committed reader sees them."""
+        servers = self.kafka.bootstrap_servers
+        return read_topic(servers, self.output), read_topic(servers, self.dead_letters)
+
+    def must_equal(self, reference: tuple[Topic, Topic]) -> None:
+        for wanted, found in zip(reference, self.published(), strict=True):
+            report = compare(wanted, found)
+            assert report, f"{report}\n{self.processes[-1].log()[-3000:]}"
