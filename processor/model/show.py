@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from processor.model.files import GOLDEN, MANIFEST, STEP_GRAPH
+from processor.model.artifact import GOLDEN, MANIFEST, STEP_GRAPH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

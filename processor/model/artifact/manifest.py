@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from processor.errors import ConfigError, Incompatible
-from processor.model.files import GOLDEN, MANIFEST, STEP_GRAPH, damaged, no_artifact
-from processor.model.layout import Mode, Slot  # noqa: TC001 - msgspec looks them up at run time
+from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH, damaged, no_artifact
+from processor.model.artifact.layout import Mode, Slot  # noqa: TC001 - msgspec looks them up at run time
 from processor.types import TensorSpec  # noqa: TC001 - the same
 
 if TYPE_CHECKING:

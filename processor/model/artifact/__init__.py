@@ -1,0 +1,30 @@
+"""The artifact: the directory that the converter writes and the service loads, and nothing that runs it.
+
+Three files: `manifest.json` (everything that is read by people or decided before a step), `step.tflite` (the step
+graph) and `golden.npz` (sequences with the answers that the step graph must give again, wherever it runs).
+
+Invariants of an `Artifact`:
+- its layout is as the module `layout` says, and all its parts fit together;
+- `initial_state` has one word a column and is read-only;
+- the fingerprint covers all that decides an answer, and nothing else: a new version of a tool leaves it as it is.
+"""
+
+from __future__ import annotations
+
+from processor.model.artifact.directory import load_artifact, write_artifact
+from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH
+from processor.model.artifact.layout import STEPS, Mode, Slot
+from processor.model.artifact.values import Artifact, Golden
+
+__all__ = [
+    "GOLDEN",
+    "MANIFEST",
+    "STEPS",
+    "STEP_GRAPH",
+    "Artifact",
+    "Golden",
+    "Mode",
+    "Slot",
+    "load_artifact",
+    "write_artifact",
+]

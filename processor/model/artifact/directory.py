@@ -1,0 +1,158 @@
+"""Writing an artifact's directory and reading it again, verified."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from processor.errors import ConfigError
+from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH, damaged, place, read
+from processor.model.artifact.manifest import FORMAT, Manifest, fingerprint, parse, refuse_to_replace_other_things, seal
+from processor.model.artifact.values import Artifact, Golden, check
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from processor.model.artifact.layout import Mode, Slot
+    from processor.types import TensorSpec
+
+
+def write_artifact(
+    directory: str | os.PathLike[str],
+    *,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    mode: Mode,
+    length: int | None,
+    layout: tuple[Slot, ...],
+    initial_state: NDArray[np.float32],
+    step_graph: bytes,
+    golden: Golden,
+    tolerance: float,
+    certificate: dict[str, Any],
+    layers: list[dict[str, Any]],
+    weights: list[dict[str, Any]],
+    versions: dict[str, str],
+    repairs: list[str] | None = None,
+    tile: int | None = None,
+    exact_prefix: bool = True,
+) -> Artifact:
+    """Writes all of an artifact or none of it, and returns it as `load_artifact` reads it.
+
+    An earlier artifact at `directory` is replaced, once the new one is complete. `initial_state`: float32[words].
+
+    Raises:
+        ConfigError: there is something at `directory` that is no artifact, or the disk refuses.
+        ValueError: the parts do not fit together (the layout has a gap, a golden vector has another shape, ...).
+    """
+    target = Path(directory).resolve()
+    initial = np.ascontiguousarray(initial_state, dtype="<f4").tobytes()
+    contents = {STEP_GRAPH: bytes(step_graph), GOLDEN: _pack(golden, inputs, outputs)}
+    manifest = Manifest(
+        artifact=FORMAT,
+        sha256="",
+        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        fingerprint="",
+        mode=mode,
+        length=length,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        layout=tuple(layout),
+        initial_state=base64.b64encode(initial).decode(),
+        tile=tile,
+        exact_prefix=exact_prefix,
+        tolerance=tolerance,
+        certificate=certificate,
+        layers=layers,
+        repairs=list(repairs or ()),
+        weights=weights,
+        versions=versions,
+    )
+    manifest.fingerprint = fingerprint(manifest, contents[STEP_GRAPH])
+    _assemble(target, manifest, contents)  # what would not load is not written either
+    contents[MANIFEST] = seal(manifest)
+    try:
+        refuse_to_replace_other_things(target)
+        place(target, contents)
+    except OSError as error:
+        raise ConfigError(
+            f"The artifact cannot be written to {target}.",
+            str(error),
+            "Choose a directory that this user may write to.",
+        ) from error
+    return load_artifact(target)
+
+
+def load_artifact(directory: str | os.PathLike[str]) -> Artifact:
+    """Reads an artifact and verifies all of it but the answers, which are `Engine.check_golden`'s part.
+
+    Raises:
+        ConfigError: there is no artifact, or one of its files is missing or cannot be read.
+        Incompatible: a file is damaged or was changed, or the format is not this version's.
+    """
+    path = Path(directory)
+    manifest = parse(path, read(path, MANIFEST))
+    contents = {name: read(path, name) for name in (STEP_GRAPH, GOLDEN)}
+    for name, content in contents.items():
+        if manifest.files.get(name) != hashlib.sha256(content).hexdigest():
+            raise damaged(path, f"The SHA-256 of {name} is not the one in the manifest.")
+    if manifest.fingerprint != fingerprint(manifest, contents[STEP_GRAPH]):
+        raise damaged(path, "The fingerprint in the manifest is not that of the artifact's parts.")
+    try:
+        return _assemble(path, manifest, contents)
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise damaged(path, f"Its parts do not fit together: {error}") from error
+
+
+def _assemble(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Artifact:
+    words = base64.b64decode(manifest.initial_state, validate=True)
+    initial = np.frombuffer(words, "<f4").astype(np.float32, copy=False)  # read-only, as bytes are
+    artifact = Artifact(
+        directory=path,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        mode=manifest.mode,
+        length=manifest.length,
+        layout=manifest.layout,
+        initial_state=initial,
+        fingerprint=int(manifest.fingerprint, 16),
+        tile=manifest.tile,
+        exact_prefix=manifest.exact_prefix,
+        tolerance=manifest.tolerance,
+        certificate=manifest.certificate,
+        layers=manifest.layers,
+        repairs=manifest.repairs,
+        weights=manifest.weights,
+        versions=manifest.versions,
+        step_graph=contents[STEP_GRAPH],
+        golden=_unpack(contents[GOLDEN], manifest.inputs, manifest.outputs),
+    )
+    check(artifact)
+    return artifact
+
+
+def _pack(golden: Golden, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> bytes:
+    # Members go by rank: a layer's name may hold anything, and a zip member's may not.
+    arrays = {f"input_{i}": golden.features[spec.name] for i, spec in enumerate(inputs)}
+    arrays |= {f"output_{i}": golden.outputs[spec.name] for i, spec in enumerate(outputs)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays, state=golden.state)
+    return buffer.getvalue()
+
+
+def _unpack(content: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Golden:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Golden(
+            {spec.name: arrays[f"input_{i}"] for i, spec in enumerate(inputs)},
+            {spec.name: arrays[f"output_{i}"] for i, spec in enumerate(outputs)},
+            arrays["state"],
+        )
