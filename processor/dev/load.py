@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 4096  # events that one random generator is used for
 _QUEUE: Final = 200_000  # messages in the producer's queue, at most
+_NULL, _DUPLICATE, _LATE, _BAD = range(4)  # kinds of events, in the order of their shares; more is an ordinary one
 _FAR_AHEAD_MS: Final = 4_102_444_800_000  # the year 2100
 
 BAD_REASONS: Final = (
@@ -128,16 +129,16 @@ def _events(load: Load) -> Iterator[Event]:
             index, kind, text = chosen[row], drawn[row], texts[row]
             key = b"key-%d" % index
             partition = zlib.crc32(key) % load.partitions
-            if kind == 0:
+            if kind == _NULL:
                 yield Event(partition, key, None)
                 continue
-            if kind == 3:
+            if kind == _BAD:
                 reason = BAD_REASONS[bad_rank % len(BAD_REASONS)]
                 bad_rank += 1
                 no_key = reason is Reason.NO_KEY
                 yield Event(partition, None if no_key else key, _bad_value(reason, extra[row], text, clock, load.shape))
                 continue
-            if kind == 1 and numbers[index]:
+            if kind == _DUPLICATE and numbers[index]:
                 if extra[row] < 0.5 and index in last_value:
                     yield Event(partition, key, last_value[index])
                     continue
@@ -145,9 +146,9 @@ def _events(load: Load) -> Iterator[Event]:
             else:
                 numbers[index] += 1
                 number = numbers[index]
-            when = clock - int(load.late_ms * (1 + extra[row])) if kind == 2 else clock
+            when = clock - int(load.late_ms * (1 + extra[row])) if kind == _LATE else clock
             value = b'{"features":%b,"time":%d' % (text, when)
-            if not bare[row] or kind == 1:
+            if not bare[row] or kind == _DUPLICATE:
                 value += b',"sequence":%d' % number
             if starts[row]:
                 value += b',"start":true'
