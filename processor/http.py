@@ -1,0 +1,202 @@
+"""The operator's window: `/metrics`, `/healthz`, `/readyz` and `/status`, on threads of their own.
+
+It knows nothing of what it shows: everything comes from callables. GET and HEAD only, at the listen address only, and
+no more than a few requests at once, so that a scraper that hangs takes nothing from the loop.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from processor.errors import ConfigError
+from processor.log import get_logger
+from processor.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LOG = get_logger()
+_REQUEST_SECONDS: Final = 10.0  # how long a client may take to send its request or to take its answer
+_REQUESTS_AT_ONCE: Final = 16
+_JSON: Final = "application/json"
+
+HEARTBEAT_LIMIT_SECONDS: Final = 360.0
+"""Above the default of `processing.unavailable_seconds`: a broker that is away is waited for, not a reason to kill."""
+
+
+class _Answer(NamedTuple):
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+class HttpServer:
+    """Listens from its making on, and answers from `start` (or `with`) to `close`."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        metrics: Callable[[], bytes],
+        ready: Callable[[], tuple[bool, str]],
+        status: Callable[[], Mapping[str, Any]],
+        heartbeat_age: Callable[[], float],
+        heartbeat_limit_seconds: float = HEARTBEAT_LIMIT_SECONDS,
+    ) -> None:
+        """address: host and port; port 0 takes a free one. ready: whether, and why. heartbeat_age: seconds.
+
+        Raises:
+            ConfigError: the address cannot be listened at.
+        """
+
+        def readiness() -> _Answer:
+            is_ready, reason = ready()
+            return _json(HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, ready=is_ready, reason=reason)
+
+        def health() -> _Answer:
+            age = heartbeat_age()
+            alive = age <= heartbeat_limit_seconds
+            reason = "the loop comes round" if alive else f"the loop has not come round for {age:.0f} s"
+            return _json(HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, alive=alive, reason=reason)
+
+        routes: dict[str, Callable[[], _Answer]] = {
+            "/metrics": lambda: _Answer(HTTPStatus.OK, CONTENT_TYPE, metrics()),
+            "/healthz": health,
+            "/readyz": readiness,
+            "/status": lambda: _json(HTTPStatus.OK, **status()),
+        }
+        self._server = _listening(address, routes)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use, also where 0 was asked for."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Answers from here on."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answers no more; the port is free. Closing twice is harmless."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _json(status: HTTPStatus, **fields: object) -> _Answer:
+    return _Answer(status, _JSON, json.dumps(fields, default=str).encode() + b"\n")
+
+
+def _listening(address: tuple[str, int], routes: Mapping[str, Callable[[], _Answer]]) -> _Server:
+    host, port = address
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return _Server(family, place, routes)
+    except OSError as error:
+        raise ConfigError(
+            f"http.listen is {host}:{port}, and nothing can listen there.",
+            f"{error.strerror or error}.",
+            "Choose another with --set http.listen=HOST:PORT; port 0 takes a free one.",
+        ) from None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A request that hangs must not hold up the exit.
+    block_on_close = False
+
+    def __init__(self, family: socket.AddressFamily, place: Any, routes: Mapping[str, Callable[[], _Answer]]) -> None:
+        self.address_family = family
+        self.routes = routes
+        self._places = threading.BoundedSemaphore(_REQUESTS_AT_ONCE)
+        super().__init__(place, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks its name up in DNS, which can take many seconds; nobody needs the name.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started: the place would be lost for ever
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in the middle; the standard library would print a traceback."""
+        _LOG.debug("http.client_gone", client=str(client_address))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version = "processor"
+    sys_version = ""
+    timeout = _REQUEST_SECONDS
+
+    def do_GET(self) -> None:
+        self._send(self._answer(), with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._send(self._answer(), with_body=False)
+
+    def do_POST(self) -> None:
+        refusal = _Answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", b"GET and HEAD only\n")
+        self._send(refusal, with_body=True)
+
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = do_POST  # noqa: N815
+
+    def _answer(self) -> _Answer:
+        path = self.path.partition("?")[0]
+        route = self.server.routes.get(path)
+        if route is None:
+            known = " ".join(self.server.routes)
+            return _Answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"only {known}\n".encode())
+        try:
+            return route()
+        except Exception:
+            # What is shown is read while the loop goes on; a look that failed is told, and never ends the process.
+            _LOG.exception("http.failed", path=path)
+            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"see the log\n")
+
+    def _send(self, answer: _Answer, *, with_body: bool) -> None:
+        self.send_response(answer.status)
+        if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a scrape every few seconds is no news."""

@@ -1,0 +1,86 @@
+"""Logging: people read coloured lines on a terminal, programs read one JSON object a line. Both go to standard error.
+
+A line is written when something changes (assigned, restored, running, revoked), never for an event of the input. What
+the Kafka clients say through the standard library's logging comes out in the same form.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from structlog.typing import FilteringBoundLogger, Processor
+
+KAFKA_LOGGER: Final = "kafka"
+"""Name of the standard library's logger that is given to the Kafka clients."""
+
+
+def configure_logging(form: str, level: str, stream: TextIO | None = None) -> None:
+    """Sends every log line from here on to `stream` (default: standard error as it is now).
+
+    form: `console`, `json`, or `auto`: console where the stream is a terminal. level: `debug`, `info`, `warning` or
+    `error`; lines of less importance are dropped before they are built.
+    """
+    target = sys.stderr if stream is None else stream
+    for_people = form == "console" or (form == "auto" and target.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
+    renderer = _console(target) if for_people else _json()
+    structlog.configure(
+        processors=[*_enriched(), *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(target),
+        # Loggers made at import bind themselves at first use; a later call of this function must reach them too.
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_enriched(), structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger(KAFKA_LOGGER).setLevel(number)
+
+
+def get_logger(**fields: Any) -> FilteringBoundLogger:
+    """A logger whose lines carry `fields`; `logger.info("running", partition=3)` is the form of a call."""
+    return cast("FilteringBoundLogger", structlog.get_logger(**fields))
+
+
+def kafka_logger() -> logging.Logger:
+    """The standard library's logger for a Kafka client's `logger` argument."""
+    return logging.getLogger(KAFKA_LOGGER)
+
+
+def _enriched() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _console(target: TextIO) -> list[Processor]:
+    return [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+
+
+def _json() -> list[Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
+
+
+def _dumps(line: object, **_options: object) -> str:
+    return json.dumps(line, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """What JSON has for a value it does not know: NumPy's numbers and arrays as numbers, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
