@@ -201,6 +201,8 @@ def compare(expected: Mapping[int, Sequence[Record]], actual: Mapping[int, Seque
 
 def _compare_partition(number: int, expected: Sequence[Record], actual: Sequence[Record]) -> Report:
     report = Report(compared=len(expected))
+    if len(expected) == len(actual) and all(a.content == b.content for a, b in zip(expected, actual, strict=True)):
+        return report  # the usual case, and it spares the look into every value
     wanted, found = _by_identity(expected), _by_identity(actual)
     for identity, records in wanted.items():
         others = found.get(identity, [])
