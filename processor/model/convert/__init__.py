@@ -1,1 +1,72 @@
-"""The converter: a trained Keras model becomes an artifact. The only importer of keras and tensorflow."""
+"""The converter: a trained Keras model becomes an artifact. The only importer of keras and tensorflow.
+
+Importing this package imports neither: that takes seconds, and `convert` and `verify` do it when they are called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
+from processor.model.convert.report import Report
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    Progress = Callable[[str, float], None]
+
+__all__ = ["ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "verify"]
+
+
+def convert(
+    model: Any,
+    directory: str | os.PathLike[str],
+    mode: str = "auto",
+    length: int | None = None,
+    examples: Any = None,
+    tolerance: float = 1e-5,
+    progress: Progress | None = None,
+) -> Report:
+    """Turns a trained model into an artifact, and proves first that it says the same.
+
+    `model`: a keras.Model, or the path of a `.keras` or `.h5` file; `mode`: auto, carry or tumbling; `length`: the N of
+    tumbling, by default the model's own T; `examples`: sequences [rows, samples, *sample shape] to be tried beside
+    random ones, as an array, a mapping by input name, or the path of an .npz; `tolerance`: of |error| / max(1, |truth|), its
+    greatest; `progress`: called with what is being done, and which part of it is done (0 to 1).
+
+    Raises:
+        ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
+        ConfigError: an argument is wrong, there is no such file, or the artifact cannot be written.
+    """
+    from processor.model.convert.quiet import prepare
+
+    tell = progress or _silent
+    tell("loading TensorFlow", 0.0)
+    prepare()
+    from processor.model.convert.conversion import convert_model
+
+    return convert_model(model, directory, mode, length, examples, tolerance, tell)
+
+
+def verify(
+    directory: str | os.PathLike[str], model: Any, examples: Any = None, progress: Progress | None = None
+) -> Report:
+    """Runs the certificate of an artifact again, against a model and on the user's own sequences.
+
+    Raises:
+        NotThisModel: the artifact does not say what the model says; its `report` says where.
+        ConversionRefused, ConfigError: as `convert`; Incompatible: the artifact is damaged.
+    """
+    from processor.model.convert.quiet import prepare
+
+    tell = progress or _silent
+    tell("loading TensorFlow", 0.0)
+    prepare()
+    from processor.model.convert.conversion import verify_model
+
+    return verify_model(directory, model, examples, tell)
+
+
+def _silent(_stage: str, _part: float) -> None:
+    pass

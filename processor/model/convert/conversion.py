@@ -1,0 +1,217 @@
+"""Conversion and verification, from a model to a report: the order in which everything here is used."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from processor.errors import ConfigError
+from processor.model.artifact import Artifact, Golden, load_artifact, write_artifact
+from processor.model.convert.certificate import Certificate, certify
+from processor.model.convert.graph import walk
+from processor.model.convert.loading import Loaded, load
+from processor.model.convert.modes import check_mode, choose
+from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
+from processor.model.convert.report import Report
+from processor.model.convert.sequences import given_sequences
+from processor.model.convert.stepgraph import Step, flatbuffer, plan
+from processor.model.convert.truth import Truth
+from processor.model.convert.twins import precisions, twin
+from processor.version import __version__
+
+if TYPE_CHECKING:
+    import os
+
+    from processor.model.convert.certificate import Progress
+
+
+def convert_model(
+    model: Any,
+    directory: str | os.PathLike[str],
+    mode: str,
+    length: int | None,
+    examples: Any,
+    tolerance: float,
+    progress: Progress,
+) -> Report:
+    """See `processor.model.convert.convert`."""
+    began = time.perf_counter()
+    check_mode(mode, length)
+    if not 0 < tolerance < 1:
+        raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
+    progress("loading the model", 0.0)
+    loaded = load(model)
+    graph = walk(loaded.model)
+    kind, steps = choose(mode, length, graph, loaded.source)
+    given = given_sequences(examples, graph.inputs[0][0])
+    progress("building the step graph", 0.0)
+    step = plan(walk(_in_float32(loaded.model)), steps)
+    draft = _draft(loaded, step, kind, tolerance, flatbuffer(step))
+    draft, certificate = certify(draft, step, Truth(graph), given, progress)
+    if not certificate.passed:
+        raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
+    artifact = write_artifact(
+        directory,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        mode=draft.mode,
+        length=draft.length,
+        layout=draft.layout,
+        initial_state=draft.initial_state,
+        step_graph=draft.step_graph,
+        golden=draft.golden,
+        tolerance=tolerance,
+        certificate=certificate.to_dict(),
+        layers=draft.layers,
+        weights=draft.weights,
+        versions=draft.versions,
+        repairs=draft.repairs,
+        tile=draft.tile,
+    )
+    return _report(artifact, loaded, certificate, Path(directory), began)
+
+
+def verify_model(directory: str | os.PathLike[str], model: Any, examples: Any, progress: Progress) -> Report:
+    """See `processor.model.convert.verify`."""
+    began = time.perf_counter()
+    artifact = load_artifact(directory)
+    progress("loading the model", 0.0)
+    loaded = load(model)
+    graph = walk(loaded.model)
+    step = plan(walk(_in_float32(loaded.model)), artifact.length)
+    for what, mine, its in (
+        ("inputs", artifact.inputs, step.inputs),
+        ("outputs", artifact.outputs, step.outputs),
+        ("state", [(s.name, s.shape) for s in artifact.layout], [(s.name, s.shape) for s in step.layout]),
+    ):
+        if list(mine) != list(its):
+            raise NotThisModel(
+                f"The artifact {directory} was not made from this model.",
+                f"Its {what} differ: {_names(mine)} in the artifact, {_names(its)} in the model.",
+                "Name the model that it was converted from, or convert this one.",
+            )
+    given = given_sequences(examples, graph.inputs[0][0])
+    checked, certificate = certify(artifact, step, Truth(graph), given, progress)
+    report = _report(checked, loaded, certificate, Path(directory), began)
+    if not certificate.passed:
+        failure = certificate.failure
+        raise NotThisModel(
+            f"The artifact {directory} does not say what this model says.",
+            f"{failure.name}: {failure.detail}." if failure else "",
+            "Convert the model again; if it was trained further since, the artifact is of its former self.",
+            report,
+        )
+    return report
+
+
+def _in_float32(model: Any) -> Any:
+    """The model whose layers are stepped: itself, or its twin where it computes in another precision."""
+    return model if precisions(model) == {"float32"} else twin(model, "float32")
+
+
+def _draft(loaded: Loaded, step: Step, mode: Any, tolerance: float, content: bytes) -> Artifact:
+    """An artifact in memory, as the engine takes it, without golden vectors and never on a disk."""
+    return Artifact(
+        directory=Path(loaded.source),
+        inputs=step.inputs,
+        outputs=step.outputs,
+        mode=mode,
+        length=step.length,
+        layout=step.layout,
+        initial_state=step.initial,
+        fingerprint=0,
+        tile=None,
+        exact_prefix=True,
+        tolerance=tolerance,
+        certificate={},
+        layers=_layers(step),
+        repairs=loaded.repairs,
+        weights=_weights(loaded.model),
+        versions={
+            "processor": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        step_graph=content,
+        golden=Golden({}, {}, np.zeros((0, 0), np.float32)),
+    )
+
+
+def _layers(step: Step) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": call.name if call.rank else call.path,
+            "class": type(call.layer).__name__,
+            "rule": step.graph.rule(call).kind,
+            "slots": step.slots_of(call.name),
+        }
+        for call in step.graph.calls
+    ]
+
+
+def _weights(model: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": layer.name,
+            "name": weight.path.removeprefix(f"{layer.name}/"),
+            "shape": list(weight.shape),
+            "dtype": str(weight.dtype),
+        }
+        for layer in model.layers
+        for weight in layer.weights
+    ]
+
+
+def _report(
+    artifact: Artifact, loaded: Loaded, certificate: Certificate, directory: Path | None, began: float
+) -> Report:
+    name = loaded.model.name if loaded.source == "MODEL" else loaded.source
+    return Report(
+        model=name,
+        directory=directory,
+        fingerprint=artifact.fingerprint_hex if directory else "",
+        mode=artifact.mode,
+        length=artifact.length,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        layout=artifact.layout,
+        layers=artifact.layers,
+        weights=artifact.weights,
+        errors=certificate.errors,
+        tolerance=artifact.tolerance,
+        tile=artifact.tile,
+        certificate=certificate.to_dict(),
+        repairs=loaded.repairs,
+        versions=artifact.versions,
+        graph_bytes=len(artifact.step_graph),
+        seconds=time.perf_counter() - began,
+        passed=certificate.passed,
+    )
+
+
+def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
+    failure = certificate.failure
+    assert failure is not None
+    error = "" if failure.error is None else f" (error {failure.error:.1e}, tolerance {certificate.tolerance:.0e})"
+    return ConversionRefused(
+        f"The step graph of {report.model!r} does not say what the trained model says.",
+        layer=certificate.wrong_layer or report.model,
+        reason=Obstacle.NOT_EXACT,
+        cause=f"{failure.name}: {failure.detail}{error}.",
+        remedies=["Allow a greater error, if that is good enough: --tolerance 1e-4"]
+        if failure.error is not None and failure.error < 1e-4
+        else [],
+        report=report,
+    )
+
+
+def _names(things: Any) -> str:
+    return ", ".join(getattr(thing, "name", None) or str(thing) for thing in things) or "none"

@@ -1,0 +1,111 @@
+"""Why a model is not converted: a closed list of reasons, and the error that carries one of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from processor.errors import ConfigError, Incompatible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from processor.model.convert.report import Report
+
+
+class Obstacle(StrEnum):
+    """The closed list of `ConversionRefused.reason`."""
+
+    COLLECTS_TIME = "collects_time"
+    NEEDS_FUTURE = "needs_the_future"
+    DEPENDS_ON_POSITION = "depends_on_position"
+    MASK = "mask"
+    INITIAL_STATE = "initial_state"
+    TRAINING = "training"
+    NO_TIME_AXIS = "no_time_axis"
+    SEVERAL_INPUTS = "several_inputs"
+    SEVERAL_OUTPUTS = "several_outputs"
+    INPUT_TYPE = "input_type"
+    PRECISION = "precision"
+    NESTED_MODEL = "nested_model"
+    NO_RULE = "no_rule"
+    CUSTOM_CODE = "custom_code"
+    NO_GRAPH = "no_graph"
+    NOT_BUILT = "not_built"
+    MODE = "mode"
+    UNREADABLE = "unreadable"
+    NOT_EXACT = "not_exact"
+
+
+EXPLANATIONS: Final[dict[Obstacle, str]] = {
+    Obstacle.COLLECTS_TIME: "It lays all samples of a sequence side by side, so it has no answer before the last one.",
+    Obstacle.NEEDS_FUTURE: "Its answer to a sample depends on samples that come later.",
+    Obstacle.DEPENDS_ON_POSITION: "It treats each position of the sequence differently, and knows only those of its "
+    "training length.",
+    Obstacle.MASK: "It works with a mask over the samples, for which the converter has no rule.",
+    Obstacle.INITIAL_STATE: "Its state starts from another tensor of the model, not from its own beginning.",
+    Obstacle.TRAINING: "It is called in training mode, which is random or mixes the rows of a batch.",
+    Obstacle.NO_TIME_AXIS: "There is no axis of time for it to run over.",
+    Obstacle.SEVERAL_INPUTS: "The converter steps models of one input.",
+    Obstacle.SEVERAL_OUTPUTS: "The converter steps models of one output.",
+    Obstacle.INPUT_TYPE: "A sample has to be float numbers of one fixed shape.",
+    Obstacle.PRECISION: "Its weights are quantized, and the step is float32.",
+    Obstacle.NESTED_MODEL: "It is a model inside the model, and the converter steps the layers of one model.",
+    Obstacle.NO_RULE: "The converter has no rule for it, and never guesses one.",
+    Obstacle.CUSTOM_CODE: "It runs code of its own, whose meaning over time the converter cannot know.",
+    Obstacle.NO_GRAPH: "Its layers are called by code of its own, so that there is no graph to follow.",
+    Obstacle.NOT_BUILT: "It has no weights before it knows the shape of its input.",
+    Obstacle.MODE: "The mode does not fit the model.",
+    Obstacle.UNREADABLE: "The file does not hold a Keras model that can be loaded safely.",
+    Obstacle.NOT_EXACT: "The step graph does not say what the trained model says.",
+}
+
+
+class ConversionRefused(ConfigError):
+    """The model is not converted, and nothing was left on the disk.
+
+    layer: the name of the layer in the way (of the model or its file, where no single layer is);
+    reason: of the closed list `Obstacle`; remedies: what would help, commands among them, each to be typed as it is;
+    report: the certificate that failed, where the reason is `not_exact`.
+    """
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        layer: str,
+        reason: Obstacle,
+        cause: str = "",
+        remedies: Sequence[str] = (),
+        report: Report | None = None,
+    ) -> None:
+        super().__init__(fact, cause or EXPLANATIONS[reason], " Or: ".join(remedies))
+        self.layer, self.reason, self.remedies, self.report = layer, reason, tuple(remedies), report
+
+    def render(self, console: Console) -> None:
+        """Prints the layer in the way, why it is, and what to do."""
+        from processor.model.convert.report import render_refusal
+
+        render_refusal(self, console)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {
+            "refused": True,
+            "layer": self.layer,
+            "reason": str(self.reason),
+            "fact": self.fact,
+            "cause": self.cause,
+            "remedies": list(self.remedies),
+            "report": self.report.to_dict() if self.report else None,
+        }
+
+
+class NotThisModel(Incompatible):
+    """An artifact does not say what the model says that it was held against. `report` says where."""
+
+    def __init__(self, fact: str, cause: str, hint: str, report: Report | None = None) -> None:
+        super().__init__(fact, cause, hint)
+        self.report = report

@@ -1,0 +1,121 @@
+"""What a rule is, and the table of them.
+
+A rule says how one type of layer is stepped: where time lies in its outputs, what it remembers, and its answer to one
+sample. The table goes by the exact class: a subclass may have changed anything, so it is not its parent's kind.
+A layer of a new type gets in by one class with `@rule_for(...)`, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from processor.model.convert.refusal import Obstacle
+
+Tensor = Any
+"""A TensorFlow tensor; the library has no types."""
+Layer = Any
+"""A Keras layer or operation."""
+
+
+class InTheWay(Exception):
+    """A layer cannot be stepped: why, and what would help. The walk adds which one it is.
+
+    `{layer}` in a remedy stands for its name.
+    """
+
+    def __init__(self, obstacle: Obstacle, cause: str = "", remedies: Sequence[str] = ()) -> None:
+        super().__init__(obstacle, cause)
+        self.obstacle, self.cause, self.remedies = obstacle, cause, tuple(remedies)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What is known of one tensor of the model: one sample's shape, and the axis of time (None once time is gone)."""
+
+    shape: tuple[int, ...]
+    time: int | None
+
+    @property
+    def rank(self) -> int:
+        """The rank of the model's own tensor: with batch, and with time where it has that."""
+        return len(self.shape) + (1 if self.time is None else 2)
+
+    def runs_over_time(self, axes: int | Sequence[int]) -> bool:
+        """Whether one of these axes of the model's tensor, counted from either end, is that of time."""
+        listed = [axes] if isinstance(axes, int) else axes
+        return self.time is not None and any(axis % self.rank == self.time for axis in listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One thing that a layer remembers: its name within the layer, and what it starts from (one row)."""
+
+    name: str
+    initial: NDArray[np.float32] | NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer, in the order of the graph.
+
+    path: the layer's name; rank: how many calls of the same layer lie before it; sources and targets: the numbers of
+    the tensors that go in and come out; flows: those that go in; pieces: what is remembered for it between two samples.
+    """
+
+    layer: Layer
+    path: str
+    rank: int
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    flows: tuple[Flow, ...]
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What its slots begin with: `lstm_1#0`."""
+        return f"{self.path}#{self.rank}"
+
+
+class Rule:
+    """How one type of layer is stepped. `kind` is what the report calls it."""
+
+    kind: ClassVar[str]
+
+    def times(self, call: Call) -> tuple[int | None, ...]:
+        """The axis of time of each output.
+
+        Raises:
+            InTheWay: with these options, the layer cannot be stepped.
+        """
+        raise NotImplementedError
+
+    def pieces(self, call: Call) -> tuple[Piece, ...]:
+        """What it remembers between two samples."""
+        return ()
+
+    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The answer to one sample: [B, *sample shape] each -> the outputs, and the pieces after it.
+
+        No batch row may see another, and nothing may be remembered but in the pieces.
+        """
+        raise NotImplementedError
+
+
+RULES: Final[dict[type, Rule]] = {}
+
+
+def rule_for(*layers: type) -> Callable[[type[Rule]], type[Rule]]:
+    """Puts one instance of the rule into the table, for each of the classes."""
+
+    def register(rule: type[Rule]) -> type[Rule]:
+        RULES.update(dict.fromkeys(layers, rule()))
+        return rule
+
+    return register

@@ -1,0 +1,61 @@
+"""Twins of a trained model: the same layers and weights, free of a fixed batch and length, or of another precision.
+
+A model of the shape (20, 7, 3) cannot be asked about a prefix of 3 samples. Its twin can, and the certificate first
+holds the twin against the model itself, at the model's own shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from processor.model.convert.graph import TIME_AXIS, functional
+
+
+def is_free(model: Any) -> bool:
+    """Whether the model itself takes any number of rows and samples, and remembers nothing between two calls."""
+    return all(tensor.shape[: TIME_AXIS + 1] == (None, None) for tensor in model.inputs) and not any(
+        getattr(layer, "stateful", False) or getattr(layer, "unroll", False) for layer in model.layers
+    )
+
+
+def precisions(model: Any) -> set[str]:
+    """The types that its layers compute in."""
+    return {str(layer.compute_dtype) for layer in functional(model).layers}
+
+
+def twin(model: Any, dtype: str | None = None) -> Any:
+    """A model of the same layers and weights for any batch and any length, stateless; computed in `dtype`, if given."""
+    graph = functional(model)
+
+    def fresh(tensor: Any) -> Any:
+        # The operation's name, not the tensor's: a dict of inputs goes by it.
+        name = tensor._keras_history.operation.name
+        shape = (None, None, *tensor.shape[TIME_AXIS + 1 :])
+        return keras.Input(batch_shape=shape, dtype=dtype or tensor.dtype, name=name)
+
+    # A model of its own over the same graph: a compiled one would take its losses and metrics along.
+    bare = keras.Model(graph._inputs_struct, graph._outputs_struct)
+    copy = keras.models.clone_model(
+        bare,
+        input_tensors=keras.tree.map_structure(fresh, bare.input),
+        clone_function=lambda layer: type(layer).from_config(_freed(layer.get_config(), dtype)),
+    )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _freed(config: Any, dtype: str | None) -> Any:
+    """A layer's settings without what ties it to a batch, a length or a precision; inner layers too."""
+    if isinstance(config, list | tuple):
+        return type(config)(_freed(item, dtype) for item in config)
+    if not isinstance(config, dict):
+        return config
+    freed = {key: _freed(value, dtype) for key, value in config.items()}
+    freed |= {key: False for key in ("stateful", "unroll") if key in freed}
+    if dtype is not None and "dtype" in freed:
+        freed["dtype"] = dtype
+    # Shapes that a layer was built with would be built again.
+    freed.pop("build_config", None)
+    return freed
