@@ -1,0 +1,1 @@
+"""State of keys: records, stores, the arena in memory, and the changelog."""
