@@ -23,7 +23,6 @@ import numpy as np
 
 from processor.failpoints import failpoint
 from processor.kafka.retry import CommitFailed
-from processor.partition import Place
 from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_key
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from processor.kafka.client import KafkaError, Message
     from processor.kafka.consumer import SampleConsumer
     from processor.kafka.producer import IdempotentProducer, TransactionalProducer
-    from processor.partition import Partition
+    from processor.partition import Partition, Place
     from processor.state.arena import Arena
     from processor.state.sweeper import Sweeper
     from processor.types import Int32Array

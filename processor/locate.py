@@ -85,7 +85,7 @@ def _check_same_settings(found: Found, position: Position, committed: int) -> No
         raise Incompatible(
             f"The settings that decide states have changed while partition {found.partition} has "
             f"{committed - position.replay_from} offsets to replay.",
-            "Settings of [sequence] and the artifact's mode decide what a replay does: under others it is another past.",
+            "[sequence] and the artifact's mode decide what a replay does: under others it is another past.",
             "Start with the former settings, stop with SIGTERM (nothing is left to replay then), and change them.",
         )
 

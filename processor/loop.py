@@ -8,7 +8,7 @@ rewound, and the rest of the batch in hand is dropped with them.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _LOG = get_logger()
 _LEAVING_AT_ONCE: Final = 50_000  # records of one commit while partitions leave, so that none outlives its transaction
 _LEAST_ROWS: Final = 64  # of a slice, however slow the model is
+_LOOK_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Loop:
     _stopping: bool = False
     _committed_at: float = 0.0
     _rows: int = 10_000
-    _work: Work | None = field(default=None)
+    _looked_at: float = 0.0
 
     def stop(self) -> None:
         """Asks the loop to end after the piece in hand. May be called from a signal handler."""
@@ -95,6 +96,7 @@ class Loop:
             self._see_ends(polled)
             self._advance()
             self._commit_if_due()
+            self._look()
         _LOG.info("stopping")
         self.close()
 
@@ -137,6 +139,18 @@ class Loop:
             "slots": self.arena.size,
             "dirty_keys": self.arena.wheel.dirty_count,
         }
+
+    def _look(self) -> None:
+        """Sets the gauges, once a second."""
+        now = self.clock()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        held = self.assignment.partitions
+        ends = {number: self.consumer.known_end(number) for number in held}
+        self.metrics.lag({n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None})
+        self.metrics.partitions(partition.phase for partition in held.values())
+        self.metrics.keys(len(self.arena), self.arena.wheel.dirty_count)
 
     # Poll -----------------------------------------------------------------------------------------------------
 

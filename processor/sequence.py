@@ -46,7 +46,8 @@ def late(rules: SequenceRules, events: Events, start: int, stop: int, before: In
         return np.zeros(stop - start, np.bool_)
     is_sample = events.kind[start:stop] == Kind.SAMPLE
     known = before != NO_TIME
-    return is_sample & known & (before - events.time[start:stop] > rules.allowed_lateness_ms)
+    is_late: BoolArray = is_sample & known & (before - events.time[start:stop] > rules.allowed_lateness_ms)
+    return is_late
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics,
     metrics.model(artifact.model_id, artifact.mode)
     server = HttpServer(
         settings.http.address,
-        metrics=lambda: metrics.render(),
+        metrics=metrics.render,
         ready=loop.readiness,
         status=loop.status,
         heartbeat_age=loop.heartbeat_age,

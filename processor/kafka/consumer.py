@@ -15,7 +15,7 @@ import numpy as np
 from processor.errors import OwnershipLost, ProcessorError, Unavailable
 from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from processor.kafka.retry import CommitFailed, repeat
-from processor.log import get_logger
+from processor.log import get_logger, kafka_logger
 from processor.types import Batch
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SampleConsumer:
         self._budget = unavailable_seconds
         self._down_since: float | None = None
         self._probed_at = 0.0
-        self._consumer = Consumer({**properties, "error_cb": self._on_error})
+        self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=kafka_logger())
         self._consumer.subscribe(
             [topic],
             on_assign=self._guarded(assigned, self._assign),
@@ -136,7 +136,7 @@ class SampleConsumer:
 
     def _columns(self, messages: list[Message]) -> Polled:
         polled = Polled()
-        if any([message.error() is not None for message in messages]):
+        if any(message.error() is not None for message in messages):
             for message in messages:
                 if message.error() is not None:
                     self._note(message, polled)
@@ -188,6 +188,14 @@ class SampleConsumer:
         except KafkaException:
             return False
         return True
+
+    def known_end(self, partition: int) -> int | None:
+        """The partition's end as of the last fetch, None before the first. Asks nobody."""
+        try:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
+        except KafkaException:
+            return None
+        return int(high) if high >= 0 else None
 
     # Offsets ---------------------------------------------------------------------------------------------------
 

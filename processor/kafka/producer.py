@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from processor.errors import OwnershipLost, Unavailable
 from processor.kafka.client import KafkaException, Producer
 from processor.kafka.retry import CommitFailed, is_retriable, repeat
+from processor.log import kafka_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_QUEUED: Final = 1_000_000
-"""Below the client's own limit, so that it never refuses one message and takes the next: that would change the order."""
+"""Below the client's own limit: a full queue would refuse one message and take the next, out of order."""
 
 _MOST_REPLACED: Final = 5
 
@@ -32,7 +33,7 @@ class _Queue:
     def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
         self._properties = dict(properties)
         self._budget = budget_seconds
-        self._producer = Producer(self._properties)
+        self._producer = Producer(self._properties, logger=kafka_logger())
 
     def _make_room(self, messages: int) -> None:
         deadline = time.monotonic() + self._budget
@@ -183,7 +184,7 @@ class TransactionalProducer(_Queue):
                 "Give each process a state.directory of its own; do not copy one that is in use.",
             )
         self._producer.purge()
-        self._producer = Producer(self._properties)
+        self._producer = Producer(self._properties, logger=kafka_logger())
         self.is_open = False
         self._init()
 

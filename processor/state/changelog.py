@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from processor.errors import Incompatible
 from processor.kafka.client import Consumer, KafkaError, TopicPartition
+from processor.log import kafka_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class ChangelogReader:
     def __init__(self, properties: Mapping[str, Any], topic: str) -> None:
         """properties: of a consumer with `enable.partition.eof` and `isolation.level=read_committed`."""
         self.topic = topic
-        self._consumer = Consumer(dict(properties))
+        self._consumer = Consumer(dict(properties), logger=kafka_logger())
         self._followed: set[int] = set()
 
     @property
