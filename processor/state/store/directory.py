@@ -9,7 +9,7 @@ import uuid
 from typing import IO, TYPE_CHECKING, Self
 
 from processor.errors import ConfigError
-from processor.state.disk import translated
+from processor.state.store.disk import translated
 
 if TYPE_CHECKING:
     from pathlib import Path

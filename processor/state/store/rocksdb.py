@@ -27,15 +27,12 @@ from rocksdict import (
     WriteOptions,
 )
 
-from processor.state.directory import StateDirectory
-from processor.state.disk import corrupt, translated
 from processor.state.record import MARK_KEY, POSITION_KEY, STATE_TAG, LocalMark, Position
+from processor.state.store.disk import corrupt, translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-__all__ = ["StateDirectory", "Store", "StoreResources"]
 
 _CHUNK: Final = 500
 """Records to one write: rocksdict holds the interpreter's lock while it writes, about 2 µs a record."""
