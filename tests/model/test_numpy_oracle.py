@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+
 from model.oracle import ACTIVATIONS, answers
 
 RECURRENT = {
