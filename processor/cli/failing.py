@@ -1,0 +1,37 @@
+"""How a failure ends: an operator's error as fact, cause, hint and its exit code; a bug with its traceback and 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from processor.cli.output import errors
+from processor.errors import ProcessorError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class RefusingGroup(TyperGroup):
+    """The group of all commands: whatever ProcessorError comes out of one of them is told, and ends it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProcessorError as error:
+            tell(error, errors())
+            raise typer.Exit(error.exit_code) from None
+
+
+def tell(error: ProcessorError, console: Console) -> None:
+    """Prints fact, cause and hint, each on lines of its own."""
+    # The words come from users and brokers: none of them is markup.
+    console.print("[bold red]error[/]", end=" ")
+    console.print(error.fact, style="bold", markup=False, highlight=False, soft_wrap=True)
+    if error.cause:
+        console.print(error.cause, markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        console.print("[cyan]hint[/]", end=" ")
+        console.print(error.hint, markup=False, highlight=False, soft_wrap=True)
