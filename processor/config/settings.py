@@ -56,7 +56,8 @@ def parse_address(text: str) -> Address:
     host, separator, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
-    if not separator or not bare or (":" in bare) != bracketed or not (port.isascii() and port.isdigit()):
+    wrong_host = not bare or (":" in bare) != bracketed or any(sign in "[]/" or sign.isspace() for sign in bare)
+    if not separator or wrong_host or not (port.isascii() and port.isdigit()):
         raise ValueError("not host:port")
     if int(port) > 65535:
         raise ValueError("no such port")
