@@ -6,13 +6,15 @@ Invariants:
 - A clean slot equals its record in the store, or the absence of one. A dirty slot is never evicted.
 - `steps[slot] == 0` says that the key's state is empty; its words are then the artifact's initial state.
 - A slot that was admitted for the slice in hand is not evicted during it.
+- The bytes of all keys together have a limit of their own, so that long keys cost slots and not memory.
 
 Which slots are in memory never changes an answer: a key that was evicted comes back from its store as it was.
 """
 
 from __future__ import annotations
 
-from itertools import repeat
+from bisect import bisect_right
+from itertools import accumulate, repeat
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 NO_OFFSET: Final = -1
 _EVICTED_AT_ONCE: Final = 16  # a sixteenth of the slots: the search for the oldest is paid once for many
-_SLOT_OVERHEAD_BYTES: Final = 280  # columns, dictionary entry and the key's own object, for keys of usual length
+_SLOT_OVERHEAD_BYTES: Final = 216  # columns, dictionary entry and the key's own object
+_KEY_BYTES: Final = 64  # a slot's share for the bytes of its key
+_LEAST_KEY_BYTES: Final = 4 * 2**20  # room for some keys of any size that Kafka takes by default
 
 
 class RecordSource(Protocol):
@@ -40,7 +44,7 @@ class RecordSource(Protocol):
 
 def slots_within(memory_bytes: int, words: int) -> int:
     """How many slots of `words` words fit into `memory_bytes`, their index included; 16 at the least."""
-    return max(16, memory_bytes // (4 * words + _SLOT_OVERHEAD_BYTES))
+    return max(16, memory_bytes // (4 * words + _SLOT_OVERHEAD_BYTES + _KEY_BYTES))
 
 
 class Arena:
@@ -65,6 +69,8 @@ class Arena:
         self._used: Int64Array = np.zeros(slots, np.int64)  # the slice that used the slot last
         self._slice = 0
         self._free: list[int] = list(range(slots - 1, -1, -1))
+        self._key_bytes = 0
+        self._most_key_bytes = max(slots * _KEY_BYTES, _LEAST_KEY_BYTES)
         self.hits = self.misses = 0
 
     def __len__(self) -> int:
@@ -83,6 +89,7 @@ class Arena:
         self._sources.pop(partition, None)
         self.partition_of[slots] = -1
         for slot in slots.tolist():
+            self._key_bytes -= len(self._keys[slot] or b"")
             self._keys[slot] = None
         self._free.extend(slots.tolist())
 
@@ -103,7 +110,7 @@ class Arena:
         if len(missing) == 0:
             return slots
         wanted = list(dict.fromkeys([keys[row] for row in missing.tolist()]))
-        room = self._make_room(len(wanted))
+        room = self._make_room(wanted)
         if room < len(wanted):
             refused = wanted[room]
             count = next(row for row in missing.tolist() if keys[row] == refused)
@@ -113,22 +120,28 @@ class Arena:
         slots[missing] = np.fromiter((index[keys[row]] for row in missing.tolist()), np.int32, len(missing))
         return slots
 
-    def _make_room(self, wanted: int) -> int:
-        """Evicts the slots that were used least recently until `wanted` are free; returns how many there are."""
-        if len(self._free) < wanted:
+    def _make_room(self, wanted: list[bytes]) -> int:
+        """Evicts the slots that were used least recently until all of `wanted` fit; returns how many of them do."""
+        lengths = list(map(len, wanted))
+        while len(self._free) < len(wanted) or self._key_bytes + sum(lengths) > self._most_key_bytes:
             evictable = np.flatnonzero(
                 (self.wheel.bucket_of == CLEAN) & (self.partition_of >= 0) & (self._used < self._slice)
             )
-            count = min(len(evictable), max(wanted - len(self._free), self.size // _EVICTED_AT_ONCE))
+            if len(evictable) == 0:
+                break
+            count = min(len(evictable), max(len(wanted) - len(self._free), self.size // _EVICTED_AT_ONCE, 1))
             if count < len(evictable):
                 evictable = evictable[np.argpartition(self._used[evictable], count)[:count]]
             self._evict(evictable.astype(np.int32))
-        return min(wanted, len(self._free))
+        left = self._most_key_bytes - self._key_bytes
+        fitting = bisect_right(list(accumulate(lengths)), left)
+        return min(fitting, len(self._free))
 
     def _evict(self, slots: Int32Array) -> None:
         for slot, partition in zip(slots.tolist(), self.partition_of[slots].tolist(), strict=True):
             key = self._keys[slot]
             assert key is not None
+            self._key_bytes -= len(key)
             del self._index[partition][key]
             self._keys[slot] = None
         self.partition_of[slots] = -1
@@ -158,6 +171,7 @@ class Arena:
         self._index[partition].update(zip(keys, taken, strict=True))
         for slot, key in zip(taken, keys, strict=True):
             self._keys[slot] = key
+        self._key_bytes += sum(map(len, keys))
 
     @property
     def _shape(self) -> tuple[int, int]:

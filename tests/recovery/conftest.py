@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from model.models import s2_model
-from recovery.house import PARTITIONS, House
 
 import processor
 from processor.dev.load import everything, produce
 from processor.dev.oracle import Rules, expected
 from processor.dev.reader import read_topic
 from processor.dev.truth import input_records, judge, truth_of_sequences
+from recovery.house import PARTITIONS, House
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

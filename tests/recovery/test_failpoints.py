@@ -1,4 +1,4 @@
-"""Killed at every named point of the commit, the assignment and the revocation: the output reads as if nothing had been.
+"""Killed at every named point of the commit, the assignment and the revocation: the output is as if nothing had been.
 
 A real SIGKILL, a real process, a real broker. Each point is hit at least once while events are in flight.
 """
@@ -13,9 +13,8 @@ import pytest
 from processor import failpoints
 
 if TYPE_CHECKING:
-    from recovery.house import House
-
     from processor.dev.reader import Topic
+    from recovery.house import House
 
 KILLED = -signal.SIGKILL
 FIRST_START = ("assign.assigned", "assign.opened", "assign.restored", "assign.started", "assign.located")
