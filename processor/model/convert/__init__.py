@@ -32,8 +32,9 @@ def convert(
 
     `model`: a keras.Model, or the path of a `.keras` or `.h5` file; `mode`: auto, carry or tumbling; `length`: the N of
     tumbling, by default the model's own T; `examples`: sequences [rows, samples, *sample shape] to be tried beside
-    random ones, as an array, a mapping by input name, or the path of an .npz; `tolerance`: of |error| / max(1, |truth|), its
-    greatest; `progress`: called with what is being done, and which part of it is done (0 to 1).
+    random ones, as an array, a mapping by input name, or the path of an .npz; `tolerance`: the greatest
+    |error| / max(1, |truth|) that is let through; `progress`: called with what is being done, and
+    which part of it is done (0 to 1).
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.

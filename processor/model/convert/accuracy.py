@@ -110,7 +110,7 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
         return Finding("the long run", False, where, error), errors, ""
     remark = (
         f"Rounding alone makes this model drift: after {last} samples its own float32 answers are {rounding:.1e} "
-        f"from exact ones, and the step's are {error:.1e} from those. Sequences that start afresh now and then stay exact."
+        f"from exact ones, and the step's are {error:.1e} from those. Fresh starts now and then keep it exact."
     )
     return Finding("the long run", True, f"{where}: as far as rounding explains it", error), errors, remark
 

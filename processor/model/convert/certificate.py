@@ -165,6 +165,8 @@ def _against_the_model(
     )
     if any(truth.over_time):
         certificate.findings.append(accuracy.own_causality(subject, truth, tolerance))
+    if not certificate.passed:
+        return errors
     finding, long, remark = accuracy.long_run(
         subject, truth, tolerance, len(lengths), lambda part: progress("the long run", part)
     )

@@ -55,7 +55,8 @@ def functional(model: Any) -> Any:
         ConversionRefused: there is none.
     """
     if isinstance(model, keras.Sequential):
-        if not model.built or model._functional is None:
+        if model._functional is None:
+            _refuse_custom_layers(model)
             raise ConversionRefused(
                 f"The model {model.name!r} was never built.",
                 layer=model.name,
@@ -85,6 +86,17 @@ def walk(model: Any) -> Graph:
     """
     graph = functional(model)
     return _Walk(graph, model).run()
+
+
+def _refuse_custom_layers(model: Any) -> None:
+    """A layer whose shapes Keras cannot tell leaves a Sequential model without a graph: better to name that layer."""
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if not type(inner).__module__.startswith("keras."):
+            try:
+                refuse(inner, None)
+            except InTheWay as obstacle:
+                raise _refused(layer, obstacle) from None
 
 
 class _Walk:

@@ -69,9 +69,10 @@ class Subject:
         """Samples and states of keys of all ages: [rows, *shape], [rows, D]."""
         _, states = self.run(self.engine(), self.sequences)
         ages = np.concatenate([self.engine().initial_state(len(self.sequences))[:, None], states[:, :-1]], axis=1)
-        flat = ages.reshape(-1, self.artifact.words), self.sequences.reshape(-1, *self.sequences.shape[2:])
-        chosen = np.random.default_rng(1).integers(0, len(flat[0]), rows)
-        return flat[1][chosen], flat[0][chosen]
+        count = ages.shape[0] * ages.shape[1]
+        chosen = np.random.default_rng(1).integers(0, count, rows)
+        samples = self.sequences.reshape(count, *self.sequences.shape[2:])
+        return samples[chosen], ages.reshape(count, self.artifact.words)[chosen]
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -6,11 +6,13 @@ holds the twin against the model itself, at the model's own shape.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import keras
 
 from processor.model.convert.graph import TIME_AXIS, functional
+from processor.model.convert.quiet import silence
 
 
 def is_free(model: Any) -> bool:
@@ -35,13 +37,18 @@ def twin(model: Any, dtype: str | None = None) -> Any:
         shape = (None, None, *tensor.shape[TIME_AXIS + 1 :])
         return keras.Input(batch_shape=shape, dtype=dtype or tensor.dtype, name=name)
 
+    def same(layer: Any) -> Any:
+        config = _freed(layer.get_config(), dtype)
+        # Functions go over as they are: one's own has no description that could be read back.
+        given = {name: getattr(layer, name, None) for name in ("activation", "recurrent_activation") if name in config}
+        config |= {name: value for name, value in given.items() if isinstance(value, FunctionType)}
+        return type(layer).from_config(config)
+
     # A model of its own over the same graph: a compiled one would take its losses and metrics along.
     bare = keras.Model(graph._inputs_struct, graph._outputs_struct)
-    copy = keras.models.clone_model(
-        bare,
-        input_tensors=keras.tree.map_structure(fresh, bare.input),
-        clone_function=lambda layer: type(layer).from_config(_freed(layer.get_config(), dtype)),
-    )
+    inputs = keras.tree.map_structure(fresh, bare.input)
+    with silence():
+        copy = keras.models.clone_model(bare, input_tensors=inputs, clone_function=same)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -1,0 +1,256 @@
+"""What is not converted, what is said about it, and that nothing of it is left on the disk."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from rich.console import Console
+
+import processor
+from model import models
+from processor.errors import ConfigError
+from processor.model.convert import ConversionRefused, Obstacle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def refused(model: Any, directory: Path, **options: Any) -> ConversionRefused:
+    """The refusal of a conversion, after which there is nothing at or beside the artifact's place."""
+    place = directory / "artifact"
+    with pytest.raises(ConversionRefused) as caught:
+        processor.convert(model, place, **options)
+    assert not place.exists()
+    assert not [entry for entry in directory.iterdir() if "artifact" in entry.name]
+    error = caught.value
+    assert error.exit_code == 2
+    assert error.layer in error.fact or error.layer in error.cause
+    assert error.cause.endswith(".")
+    return error
+
+
+class Doubling(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs * 2
+
+
+class OwnLSTM(layers.LSTM):
+    """A subclass may have changed anything: it is not its parent's kind."""
+
+
+def chain(*middle: Any, shape: tuple[int | None, ...] = (7, 3)) -> Any:
+    return keras.Sequential(
+        [keras.Input(shape), layers.LSTM(4, return_sequences=True), *middle, layers.LSTM(2), layers.Dense(1)]
+    )
+
+
+IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
+    "flatten": (lambda: keras.Sequential([keras.Input((7, 3)), layers.Flatten(name="it")]), Obstacle.COLLECTS_TIME),
+    "reshape": (lambda: chain(layers.Reshape((14, 2), name="it")), Obstacle.COLLECTS_TIME),
+    "permute": (lambda: chain(layers.Permute((2, 1), name="it")), Obstacle.COLLECTS_TIME),
+    "bidirectional": (lambda: chain(layers.Bidirectional(layers.LSTM(2, return_sequences=True), name="it")),
+                      Obstacle.NEEDS_FUTURE),
+    "backwards": (lambda: chain(layers.GRU(2, return_sequences=True, go_backwards=True, name="it")),
+                  Obstacle.NEEDS_FUTURE),
+    "conv same": (lambda: chain(layers.Conv1D(2, 3, padding="same", name="it")), Obstacle.NEEDS_FUTURE),
+    "conv causal": (lambda: chain(layers.Conv1D(2, 3, padding="causal", name="it")), Obstacle.NO_RULE),
+    "conv valid": (lambda: chain(layers.Conv1D(2, 3, name="it")), Obstacle.NO_RULE),
+    "pooling": (lambda: chain(layers.MaxPooling1D(2, name="it")), Obstacle.NO_RULE),
+    "group normalization": (lambda: chain(layers.GroupNormalization(2, name="it")), Obstacle.NEEDS_FUTURE),
+    "layer normalization over time": (lambda: chain(layers.LayerNormalization(axis=[1, 2], name="it")),
+                                      Obstacle.NEEDS_FUTURE),
+    "softmax over time": (lambda: chain(layers.Softmax(axis=1, name="it")), Obstacle.NEEDS_FUTURE),
+    "unit normalization over time": (lambda: chain(layers.UnitNormalization(axis=-2, name="it")),
+                                     Obstacle.NEEDS_FUTURE),
+    "batch normalization over time": (lambda: chain(layers.BatchNormalization(axis=1, name="it")),
+                                      Obstacle.DEPENDS_ON_POSITION),
+    "slopes over time": (lambda: chain(layers.PReLU(name="it")), Obstacle.DEPENDS_ON_POSITION),
+    "mean over time": (lambda: chain(layers.Normalization(axis=(1, 2), mean=np.zeros((7, 4)),
+                                                          variance=np.ones((7, 4)), name="it")),
+                       Obstacle.DEPENDS_ON_POSITION),
+    "scale over time": (lambda: chain(layers.Rescaling(np.ones((7, 4)).tolist(), name="it")),
+                        Obstacle.DEPENDS_ON_POSITION),
+    "masking": (lambda: chain(layers.Masking(name="it")), Obstacle.MASK),
+    "lambda": (lambda: chain(layers.Lambda(lambda x: x * 2, name="it")), Obstacle.CUSTOM_CODE),
+    "custom layer": (lambda: chain(Doubling(name="it")), Obstacle.CUSTOM_CODE),
+    "custom recurrent layer": (lambda: chain(OwnLSTM(2, return_sequences=True, name="it")), Obstacle.CUSTOM_CODE),
+    "custom activation": (lambda: chain(layers.Dense(2, activation=lambda x: x[:, ::-1], name="it")),
+                          Obstacle.CUSTOM_CODE),
+    "any cell": (lambda: chain(layers.RNN(layers.LSTMCell(2), return_sequences=True, name="it")), Obstacle.NO_RULE),
+    "model inside": (lambda: chain(keras.Sequential([keras.Input((7, 4)), layers.Dense(2)], name="it")),
+                     Obstacle.NESTED_MODEL),
+    "distributed recurrence": (
+        lambda: keras.Sequential([keras.Input((7, 5, 3)), layers.TimeDistributed(layers.LSTM(2), name="it")]),
+        Obstacle.NO_RULE,
+    ),
+    "distributed custom code": (
+        lambda: chain(layers.TimeDistributed(Doubling(), name="it")), Obstacle.CUSTOM_CODE),
+    "repeated": (lambda: keras.Sequential([keras.Input((7, 3)), layers.LSTM(2), layers.RepeatVector(7, name="it"),
+                                           layers.LSTM(2)]), Obstacle.NEEDS_FUTURE),
+    "recurrence after time": (
+        lambda: keras.Sequential([keras.Input((7, 3)), layers.LSTM(6), layers.Reshape((2, 3)),
+                                  layers.LSTM(2, name="it")]), Obstacle.NO_TIME_AXIS),
+    "distributed after time": (
+        lambda: keras.Sequential([keras.Input((7, 3)), layers.LSTM(6), layers.Reshape((2, 3)),
+                                  layers.TimeDistributed(layers.Dense(2), name="it")]), Obstacle.NO_TIME_AXIS),
+    "without time": (lambda: keras.Sequential([keras.Input((3,), name="it"), layers.Dense(1)]), Obstacle.NO_TIME_AXIS),
+    "tokens": (lambda: keras.Sequential([keras.Input((7, 3), dtype="int32", name="it"), layers.LSTM(2)]),
+               Obstacle.INPUT_TYPE),
+    "never built": (lambda: keras.Sequential([layers.LSTM(2)], name="it"), Obstacle.NOT_BUILT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_the_layer_in_the_way(name: str, tmp_path: Path) -> None:
+    make, reason = IN_THE_WAY[name]
+    error = refused(make(), tmp_path)
+    assert error.layer == "it"
+    assert error.reason is reason
+    assert all("{" not in remedy for remedy in error.remedies)
+    for mode in ({"mode": "carry"}, {"mode": "tumbling", "length": 7}):
+        assert refused(make(), tmp_path, **mode).reason is reason
+
+
+def functional(make: Callable[[Any], Any], **names: Any) -> Any:
+    samples = keras.Input((7, 3), name="samples")
+    return keras.Model(samples, make(samples), **names)
+
+
+def _started(x: Any) -> Any:
+    _, h, c = layers.LSTM(4, return_state=True)(x)
+    return layers.LSTM(4, name="it")(x, initial_state=[h, c])
+
+
+def _masked(x: Any) -> Any:
+    return layers.LSTM(4, name="it")(x, mask=ops.any(ops.not_equal(x, 0.0), axis=-1))
+
+
+GRAPHS: dict[str, tuple[Callable[[Any], Any], Obstacle]] = {
+    "started from another's states": (_started, Obstacle.INITIAL_STATE),
+    "mask of one's own": (_masked, Obstacle.MASK),
+    "operation": (lambda x: ops.flip(layers.LSTM(4, return_sequences=True)(x), axis=1), Obstacle.NO_RULE),
+    "sum over time": (lambda x: layers.Dense(1)(ops.sum(x, axis=1)), Obstacle.NO_RULE),
+    "attention": (lambda x: layers.Attention(name="it")([x, x]), Obstacle.NEEDS_FUTURE),
+    "more attention": (lambda x: layers.MultiHeadAttention(1, 2, name="it")(x, x), Obstacle.NEEDS_FUTURE),
+    "branches": (lambda x: layers.Add(name="it")([layers.LSTM(4)(x), layers.GRU(4)(x)]), Obstacle.NO_RULE),
+    "dropout that never ends": (lambda x: layers.LSTM(4)(layers.Dropout(0.5, name="it")(x, training=True)),
+                                Obstacle.TRAINING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_call_in_the_way(name: str, tmp_path: Path) -> None:
+    make, reason = GRAPHS[name]
+    error = refused(functional(make), tmp_path)
+    assert error.reason is reason
+    assert error.layer in ("it", "flip", "sum")
+
+
+def test_several_inputs_and_outputs(tmp_path: Path) -> None:
+    one, two = keras.Input((7, 3)), keras.Input((7, 2))
+    both = keras.Model([one, two], layers.LSTM(2)(layers.Concatenate()([one, two])), name="both")
+    error = refused(both, tmp_path)
+    assert (error.reason, error.layer) == (Obstacle.SEVERAL_INPUTS, "both")
+    two_heads = keras.Model(one, [layers.LSTM(2)(one), layers.GRU(2)(one)], name="heads")
+    error = refused(two_heads, tmp_path)
+    assert (error.reason, error.layer) == (Obstacle.SEVERAL_OUTPUTS, "heads")
+
+
+class Subclassed(keras.Model):
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.memory = layers.LSTM(2)
+
+    def call(self, x: Any) -> Any:
+        return self.memory(x)
+
+
+class Overridden(keras.Model):
+    """A functional model by construction, whose `call` does something else."""
+
+    def call(self, x: Any, **_: Any) -> Any:
+        return 2 * super().call(x)
+
+
+def test_models_without_a_graph(tmp_path: Path) -> None:
+    own = Subclassed()
+    own(np.zeros((1, 7, 3), np.float32))
+    assert refused(own, tmp_path).reason is Obstacle.NO_GRAPH
+    samples = keras.Input((7, 3))
+    doubled = Overridden(samples, layers.LSTM(2)(samples), name="doubled")
+    error = refused(doubled, tmp_path)
+    assert (error.reason, error.layer) == (Obstacle.NO_GRAPH, "doubled")
+
+
+def test_quantized_weights(tmp_path: Path) -> None:
+    model = models.sequential(layers.LSTM(4), layers.Dense(2, name="it"))
+    model.quantize("int8")
+    assert refused(model, tmp_path).reason is Obstacle.PRECISION
+
+
+def test_the_asked_for_stream_with_flatten(tmp_path: Path) -> None:
+    """S1: the layer's name, the reason, what helps; to people and to programs."""
+    error = refused(models.flattened_model(), tmp_path)
+    assert (error.layer, error.reason) == ("flatten", "collects_time")
+    assert "'flatten' (Flatten)" in error.fact
+    assert "side by side" in error.cause
+    assert any("return_sequences=False" in remedy for remedy in error.remedies)
+    console = Console(file=io.StringIO(), width=100)
+    error.render(console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(word in printed for word in ("not converted", "flatten", "collects_time", "What to do"))
+    assert error.to_dict()["remedies"] == list(error.remedies)
+
+
+def test_a_custom_activation_in_a_cell_is_judged_by_the_certificate(tmp_path: Path) -> None:
+    """There is no time inside a cell, so any function of its rows is the step's own."""
+    model = models.sequential(layers.LSTM(4, activation=lambda x: ops.tanh(0.5 * x)))
+    report = processor.convert(model, tmp_path / "a")
+    assert max(report.errors.values()) < 1e-5
+
+
+def test_a_function_that_mixes_the_rows_of_a_batch_is_found_out(tmp_path: Path) -> None:
+    model = models.sequential(layers.SimpleRNN(4, activation=lambda x: ops.tanh(x - ops.mean(x, axis=0))))
+    assert refused(model, tmp_path).reason is Obstacle.NOT_EXACT
+
+
+class TestModes:
+    def test_window_names_the_modes_that_do(self, tmp_path: Path) -> None:
+        error = refused(models.fixed_model(), tmp_path, mode="window")
+        assert error.reason is Obstacle.MODE
+        assert error.remedies == ("processor convert MODEL --mode carry", "processor convert MODEL --mode tumbling")
+
+    def test_tumbling_needs_a_length(self, tmp_path: Path) -> None:
+        model = models.sequential(layers.LSTM(2))
+        with pytest.raises(ConfigError, match="--mode tumbling --length N"):
+            processor.convert(model, tmp_path / "a", mode="tumbling")
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"mode": "sliding"}, "auto, carry, tumbling, window"),
+            ({"length": 7}, "--mode tumbling --length 7"),
+            ({"mode": "carry", "length": 7}, "means nothing"),
+            ({"mode": "tumbling", "length": 0}, "out of range"),
+            ({"tolerance": 0.0}, "out of range"),
+            ({"tolerance": float("nan")}, "out of range"),
+            ({"examples": "nowhere.npz"}, "no such file"),
+            ({"examples": np.zeros((2, 5, 4), np.float32)}, r"float32\[rows, samples, 3\]"),
+            ({"examples": np.full((2, 5, 3), np.nan, np.float32)}, "finite"),
+            ({"examples": {"another": np.zeros((2, 5, 3))}}, "'samples'"),
+        ],
+    )
+    def test_wrong_arguments(self, options: dict[str, Any], words: str, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=words):
+            processor.convert(models.fixed_model(units=(4, 3)), tmp_path / "a", **options)
+        assert not (tmp_path / "a").exists()
+
+    def test_no_model_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"no Keras 3 model"):
+            processor.convert(object(), tmp_path / "a")
