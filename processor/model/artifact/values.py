@@ -86,7 +86,7 @@ def check(artifact: Artifact) -> None:
         raise ValueError(f"inputs and outputs need names of their own, not {names}")
     if artifact.initial_state.shape != (artifact.words,):
         raise ValueError(f"the initial state has {artifact.initial_state.size} words, the layout {artifact.words}")
-    if (artifact.mode == "carry") != (artifact.length is None) or (artifact.length or 1) < 1:
+    if (artifact.mode == "carry") != (artifact.length is None) or (artifact.length is not None and artifact.length < 1):
         raise ValueError(f"mode {artifact.mode} has the length {artifact.length}")
     if artifact.mode == "window" or not artifact.exact_prefix:
         steps = artifact.slot(STEPS)

@@ -1,0 +1,83 @@
+"""What `info` says."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from model.example import parts
+from processor.model.artifact import load_artifact, write_artifact
+from processor.model.show import describe, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def page(directory: Path, width: int = 120) -> str:
+    text = io.StringIO()
+    render(load_artifact(directory), Console(file=text, width=width))
+    return " ".join(text.getvalue().split())
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    write_artifact(tmp_path / "model", **parts())
+    return tmp_path / "model"
+
+
+def test_a_program_gets_all_of_it_as_json(directory: Path) -> None:
+    artifact = load_artifact(directory)
+    about = json.loads(json.dumps(describe(artifact), allow_nan=False))
+    assert about["fingerprint"] == artifact.fingerprint_hex
+    assert about["model"] == artifact.model_id
+    assert (about["mode"], about["length"], about["tile"], about["parameters"]) == ("tumbling", 7, 64, 3 * 128)
+    assert about["inputs"][1] == {"name": "token", "shape": [], "dtype": "int32", "static": True}
+    assert about["state"]["slots"][0] == {
+        "name": "encoder/lstm_1#0.h",
+        "shape": [2, 3],
+        "dtype": "float32",
+        "columns": [0, 6],
+    }
+    assert (about["state"]["words"], about["state"]["bytes"], about["state"]["starts_as_zeros"]) == (8, 32, False)
+    assert about["certificate"]["errors"] == {"dense": 1.25e-7}
+    assert about["golden"] == {"sequences": 2, "samples": 4}
+    assert about["size_bytes"]["step.tflite"] == 2048
+
+
+def test_people_get_it_as_a_page(directory: Path) -> None:
+    text = page(directory)
+    for said in (
+        load_artifact(directory).fingerprint_hex,
+        "mode tumbling 7, exact at the last step only",
+        "inputs ../odd name float32(3), token int32()",
+        "8 words = 32 bytes a key",
+        "encoder/lstm_1#0.h (2, 3) float32 0:6",
+        "steps () int32 7:8",
+        "lstm_1 LSTM recurrent",
+        "lstm_1 kernel (3, 128) 384",
+        "errors / dense 1.2e-07",
+        "lstm_1: time_major was dropped",
+        "keras 3.15.1",
+        "always 64",
+    ):
+        assert said in text
+
+
+def test_names_are_printed_and_not_obeyed(tmp_path: Path) -> None:
+    layers = [{"name": "[red]lstm[/red]", "class": "LSTM", "rule": "recurrent"}]
+    write_artifact(tmp_path / "model", **parts(layers=layers))
+    assert "[red]lstm[/red]" in page(tmp_path / "model")
+
+
+def test_what_is_not_there_has_no_heading(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "model", **parts(repairs=[], layers=[], initial_state=np.zeros(8, np.float32), tile=None))
+    text = page(tmp_path / "model")
+    assert "repairs" not in text
+    assert "layers" not in text
+    assert "starts as zeros" in text
+    assert "any number" in text
