@@ -121,6 +121,8 @@ def _listening(address: tuple[str, int], routes: Mapping[str, Callable[[], _Answ
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # The default of 5 lets a burst of scrapers wait for the network's own repetitions, a second and more.
+    request_queue_size = 128
     # A request that hangs must not hold up the exit.
     block_on_close = False
 
