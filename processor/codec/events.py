@@ -98,8 +98,9 @@ class EventDecoder:
 
     def _finish(self, batch: Batch, kind: NDArray[np.uint8], values: Values, bad: dict[int, BadEvent]) -> Events:
         """Default the times, judge them, and blank the rows that are no samples."""
-        bad.update(values.bad)
-        kind[list(values.bad)] = Kind.BAD
+        if values.bad:
+            bad.update(values.bad)
+            kind[list(values.bad)] = Kind.BAD
         sample = kind == Kind.SAMPLE
         time = values.time
         if not values.has_time.all():
@@ -127,13 +128,14 @@ class EventDecoder:
     def _judge_times(self, batch: Batch, time: Int64Array, sample: BoolArray) -> dict[int, BadEvent]:
         unfit: dict[int, BadEvent] = {}
         # A value's own time was judged by its format, so what is out of range here came from the record.
-        for row in np.flatnonzero(sample & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))).tolist():
+        beyond = sample & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))
+        for row in beyond.nonzero()[0].tolist():
             detail = f"no time, and the record's timestamp {time[row]} is beyond +-{GREATEST_TIME} ms"
             unfit[row] = BadEvent(Reason.WRONG_TYPE, detail)
         if self._max_ahead_ms:
             # A record without a timestamp (-1) gives nothing to compare with.
-            ahead = (batch.timestamps >= 0) & (time - self._max_ahead_ms > batch.timestamps)
-            for row in np.flatnonzero(sample & ahead).tolist():
+            ahead = sample & (batch.timestamps >= 0) & (time - self._max_ahead_ms > batch.timestamps)
+            for row in ahead.nonzero()[0].tolist():
                 stamp = int(batch.timestamps[row])
                 detail = (
                     f"time {time[row]} is {time[row] - stamp} ms ahead of the record's timestamp {stamp}, "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from processor.types import BoolArray, Int64Array, TensorSpec
 
+_DETAIL: Final = 300  # characters
 _LONGEST_TUPLE: Final = 256
 """Tuples of a fixed length decode faster than lists, but msgspec keeps a type for each of their items."""
 
@@ -58,7 +59,7 @@ class JsonValueDecoder:
         texts = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
         features, finite = self._features(events)
         good = np.ones(len(events), np.bool_)
-        for at in sorted({*np.flatnonzero(~finite).tolist(), *self._broken_unseen(texts)}):
+        for at in sorted({*(~finite).nonzero()[0].tolist(), *self._broken_unseen(texts)}):
             why = self._diagnose(texts[at])
             if why:
                 good[at] = False
@@ -110,7 +111,7 @@ class JsonValueDecoder:
                     else:
                         parse, other = other, parse
                         continue
-                bad[row] = self._diagnose(values[row]) or BadEvent(Reason.UNDECODABLE, ascii(error)[:200])
+                bad[row] = self._diagnose(values[row]) or _unexplained(error)
         rows = np.arange(len(values))
         return events, np.delete(rows, list(bad)) if bad else rows, bad
 
@@ -144,6 +145,13 @@ class JsonValueDecoder:
             counts = np.add.reduceat(opening, np.cumsum(lengths) - lengths, dtype=np.intp)
             many = np.flatnonzero(counts - self._least_brackets > allowed).tolist()
             yield from (at for at in many if nesting(texts[at]) > DEEPEST)
+
+
+def _unexplained(error: Exception) -> BadEvent:
+    """For a value that msgspec refuses and the standard library finds nothing wrong with; none such is known."""
+    if isinstance(error, RecursionError):
+        raise error  # The value is not deep, so it is our caller's stack that is full: not the event's fault.
+    return BadEvent(Reason.UNDECODABLE, ascii(str(error))[:_DETAIL])
 
 
 def _event_type(name: str, features: Any) -> Any:

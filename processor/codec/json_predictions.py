@@ -50,35 +50,50 @@ class JsonPredictionEncoder:
         """One record's value for each row.
 
         outputs: name -> float32[n, *shape]; step, time (ms), offset, warm: [n]; partition: of all rows.
-        Raises ValueError where an output is not finite (JSON has no such number, and such events are bad anyway) or
-        lacks rows.
+        Raises ValueError where an output is not finite (JSON has no such number, and its event is bad anyway) or lacks
+        rows.
         """
         n = len(step)
-        tensors = [self._tensor(outputs[spec.name], spec, n) for spec in self._outputs]
+        tensors = [_tensor(outputs[spec.name], spec, n) for spec in self._outputs]
+        if 0 < n <= _ROWS_AT_ONCE:
+            return list(self._encode(tensors, step, time, partition, offset, warm))
         predictions: list[bytes] = []
         for first in range(0, n, _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
-            pieces: list[Iterable[bytes]] = []
-            for before, tensor in zip(self._before, tensors, strict=True):
-                pieces += repeat(before), _printed(tensor[rows])
-            pieces += repeat(self._before_step), _printed(step[rows])
-            pieces += repeat(b',"time":'), _printed(time[rows])
-            pieces += repeat(b',"partition":%d,"offset":' % partition), _printed(offset[rows])
-            pieces.append(map(self._tails.__getitem__, warm[rows].tolist()))
-            predictions += map(b"".join, zip(*pieces, strict=False))
+            some = [tensor[rows] for tensor in tensors]
+            predictions += self._encode(some, step[rows], time[rows], partition, offset[rows], warm[rows])
         return predictions
 
-    def _tensor(self, given: NDArray[Any], spec: TensorSpec, n: int) -> NDArray[Any]:
-        """An output in the shape in which it is printed: a single unit is a bare number."""
-        tensor = given.astype(spec.dtype, copy=False)
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"output {spec.name!r} is not finite")
-        return tensor.reshape(n) if spec.shape in ((), (1,)) else tensor.reshape(n, *spec.shape)
+    def _encode(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        step: NDArray[np.integer[Any]],
+        time: Int64Array,
+        partition: int,
+        offset: Int64Array,
+        warm: BoolArray,
+    ) -> Iterable[bytes]:
+        pieces: list[Iterable[bytes]] = []
+        for before, tensor in zip(self._before, tensors, strict=True):
+            pieces += repeat(before), _printed(tensor)
+        pieces += repeat(self._before_step), _printed(step)
+        pieces += repeat(b',"time":'), _printed(time)
+        pieces += repeat(b',"partition":%d,"offset":' % partition), _printed(offset)
+        pieces.append(map(self._tails.__getitem__, warm.tolist()))
+        return map(b"".join, zip(*pieces, strict=False))  # the constants have no end
+
+
+def _tensor(given: NDArray[Any], spec: TensorSpec, n: int) -> NDArray[Any]:
+    """An output in the shape in which it is printed: a single unit is a bare number."""
+    tensor = given.astype(spec.dtype, copy=False)
+    return tensor.reshape(n) if spec.shape in ((), (1,)) else tensor.reshape(n, *spec.shape)
 
 
 def _printed(column: NDArray[Any]) -> list[bytes]:
     """The JSON of each row of an array [n, ...], n > 0."""
     text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"n" in text:  # orjson prints null for what JSON has no number for
+        raise ValueError("an output is not finite")
     levels = column.ndim - 1
     if not levels:
         return text[1:-1].split(b",")
