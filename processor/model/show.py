@@ -104,8 +104,8 @@ def _slot_row(slot: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _weight_row(weight: Mapping[str, Any]) -> tuple[str, str, str]:
-    shape = weight.get("shape", ())
-    return f"{weight.get('layer', '')} {weight.get('name', '')}".strip(), _shape(shape), f"{math.prod(shape):,}"
+    shape, name = weight.get("shape", ()), str(weight.get("name", "")).rpartition("/")[2]
+    return f"{weight.get('layer', '')} {name}".strip(), _shape(shape), f"{math.prod(shape):,}"
 
 
 def _columns(items: list[dict[str, Any]], first: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -120,8 +120,18 @@ def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str
         name = f"{path} / {key}" if path else str(key)
         if isinstance(inner, dict):
             yield from _leaves(inner, name)
-        else:
+        elif isinstance(inner, list) and inner and all(isinstance(item, dict) and "name" in item for item in inner):
+            yield from ((f"{name} / {item['name']}", _finding(item)) for item in inner)
+        elif _value(inner):
             yield name.replace("_", " "), _value(inner)
+
+
+def _finding(item: Mapping[str, Any]) -> str:
+    """One line of a list of named findings; what it found comes first, and nothing is said of what is empty."""
+    passed = {True: "passed", False: "FAILED"}.get(item.get("passed", ""), "")
+    rest = (f"{key} {_value(value)}" for key, value in item.items() if key not in ("name", "passed", "detail"))
+    said = [passed, *(text for text in rest if not text.endswith(" ")), _value(item.get("detail"))]
+    return "; ".join(filter(None, said))
 
 
 def _value(value: object) -> str:
@@ -131,6 +141,10 @@ def _value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.2g}"
+    if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
+        # A curve: what matters is where it ends, so it is thinned out and not cut off.
+        shown = sorted({round(i * (len(value) - 1) / _LIST_ITEMS_SHOWN) for i in range(_LIST_ITEMS_SHOWN + 1)})
+        return ", ".join(f"{_value(where)}: {_value(what)}" for where, what in (value[i] for i in shown))
     if isinstance(value, list):
         shown = ", ".join(map(_value, value[:_LIST_ITEMS_SHOWN]))
         return f"{shown}, ... ({len(value):,})" if len(value) > _LIST_ITEMS_SHOWN else shown

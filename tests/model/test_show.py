@@ -74,6 +74,34 @@ def test_names_are_printed_and_not_obeyed(tmp_path: Path) -> None:
     assert "[red]lstm[/red]" in page(tmp_path / "model")
 
 
+def test_findings_of_a_certificate_are_a_line_each(tmp_path: Path) -> None:
+    checks = [
+        {"name": "causality", "passed": True, "detail": "samples from 33 on changed", "error": None},
+        {"name": "every prefix", "passed": False, "detail": "after sample 1", "error": 6e-8},
+    ]
+    certificate = {
+        "checks": checks,
+        "growth": {"dense": [[1, 1e-8], [16, 3e-8]], "head": [[t, 0.5] for t in range(1, 101)]},
+        "remarks": [],
+    }
+    write_artifact(tmp_path / "model", **parts(certificate=certificate))
+    text = page(tmp_path / "model")
+    assert "checks / causality passed; samples from 33 on changed" in text
+    assert "checks / every prefix FAILED; error 6e-08; after sample 1" in text
+    assert "growth / dense 1: 1e-08, 16: 3e-08" in text
+    curve = text.partition("growth / head ")[2].partition("versions")[0]  # its ends are there, and it is short
+    assert curve.startswith("1: 0.5, ")
+    assert curve.strip().endswith("100: 0.5")
+    assert curve.count(":") < 12
+    assert "remarks" not in text
+
+
+def test_weights_go_by_their_own_names(tmp_path: Path) -> None:
+    weight = {"layer": "lstm", "name": "sequential/lstm/lstm_cell/recurrent_kernel", "shape": [32, 128]}
+    write_artifact(tmp_path / "model", **parts(weights=[weight]))
+    assert "lstm recurrent_kernel (32, 128) 4,096" in page(tmp_path / "model")
+
+
 def test_what_is_not_there_has_no_heading(tmp_path: Path) -> None:
     write_artifact(tmp_path / "model", **parts(repairs=[], layers=[], initial_state=np.zeros(8, np.float32), tile=None))
     text = page(tmp_path / "model")
