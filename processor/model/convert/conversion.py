@@ -27,8 +27,11 @@ from processor.version import __version__
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
+    from processor.model.artifact import Slot
     from processor.model.convert.certificate import Progress
+    from processor.types import TensorSpec
 
 
 def convert_model(
@@ -88,9 +91,10 @@ def verify_model(directory: str | os.PathLike[str], model: Any, examples: Any, p
     for what, mine, its in (
         ("inputs", artifact.inputs, step.inputs),
         ("outputs", artifact.outputs, step.outputs),
-        ("state", [(s.name, s.shape) for s in artifact.layout], [(s.name, s.shape) for s in step.layout]),
+        ("state", artifact.layout, step.layout),
     ):
-        if list(mine) != list(its):
+        # Names may differ: Keras numbers the layers of each process anew.
+        if [(thing.shape, thing.dtype) for thing in mine] != [(thing.shape, thing.dtype) for thing in its]:
             raise NotThisModel(
                 f"The artifact {directory} was not made from this model.",
                 f"Its {what} differ: {_names(mine)} in the artifact, {_names(its)} in the model.",
@@ -213,5 +217,5 @@ def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
     )
 
 
-def _names(things: Any) -> str:
-    return ", ".join(getattr(thing, "name", None) or str(thing) for thing in things) or "none"
+def _names(things: Iterable[TensorSpec | Slot]) -> str:
+    return ", ".join(f"{thing.name} {list(thing.shape)}" for thing in things) or "none"

@@ -71,9 +71,9 @@ def _read(examples: Any) -> Any:
         raise ConfigError(f"There are no examples at {path}.", "There is no such file.", _FORM)
     try:
         content = np.load(path, allow_pickle=False)
+        return content if isinstance(content, np.ndarray) else dict(content)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"The examples in {path} cannot be read.", str(error), _FORM) from error
-    return content if isinstance(content, np.ndarray) else dict(content)
 
 
 def _only(examples: Any, name: str) -> Any:

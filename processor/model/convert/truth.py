@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from processor.model.convert.graph import TIME_AXIS, Graph, functional
-from processor.model.convert.quiet import silence
 from processor.model.convert.twins import is_free, precisions, twin
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Truth:
         length = tensor.shape[TIME_AXIS] or sequences.shape[1]
         repeats = (-(-rows // len(sequences)), -(-length // sequences.shape[1]), *(1,) * (sequences.ndim - 2))
         asked = np.tile(sequences, repeats)[:rows, :length]
-        with _states_put_back(self.model), silence():
+        with _states_put_back(self.model):
             answers = keras.tree.flatten(self.model(tf.cast(asked, tensor.dtype), training=False))
         mine = [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers]
         error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
@@ -112,8 +111,7 @@ def _function(model: Any) -> Callable[[Array], list[Array]]:
     traced = tf.function(call, [tf.TensorSpec(shape, tensor.dtype)], autograph=False)
 
     def on_numbers(sequences: Array) -> list[Array]:
-        with silence():
-            return [np.asarray(output) for output in traced(tf.cast(sequences, tensor.dtype))]
+        return [np.asarray(output) for output in traced(tf.cast(sequences, tensor.dtype))]
 
     def on_squares(sequences: Array) -> list[Array]:
         rows, length = sequences.shape[:2]
