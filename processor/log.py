@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from structlog.typing import FilteringBoundLogger, Processor
 
 KAFKA_LOGGER: Final = "kafka"
 """Name of the standard library's logger that is given to the Kafka clients."""
+
+_REPEAT_SECONDS: Final = 30.0
+_MOST_REMEMBERED: Final = 1_000
 
 
 def configure_logging(form: str, level: str, stream: TextIO | None = None) -> None:
@@ -47,7 +53,39 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger(KAFKA_LOGGER).setLevel(number)
+    kafka = logging.getLogger(KAFKA_LOGGER)
+    kafka.setLevel(number)
+    kafka.filters[:] = [Repeats()]
+
+
+def silence_kafka() -> None:
+    """The Kafka clients' own words are dropped: for commands whose report tells what matters of them."""
+    logging.getLogger(KAFKA_LOGGER).setLevel(logging.CRITICAL + 1)
+
+
+class Repeats(logging.Filter):
+    """Lets a text through once in a while, however often it is said; numbers do not make another text of it.
+
+    While a broker is away a client says so many times a second.
+    """
+
+    def __init__(self, seconds: float = _REPEAT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds, self._clock = seconds, clock
+        self._said: dict[str, tuple[float, int]] = {}  # text -> when it was let through, and how often dropped since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = re.sub(r"\d+", "0", record.getMessage()), self._clock()
+        said_at, dropped = self._said.get(text, (-self._seconds, 0))
+        if now - said_at < self._seconds:
+            self._said[text] = said_at, dropped + 1
+            return False
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said[text] = now, 0
+        if dropped:
+            record.msg, record.args = f"{record.getMessage()} (and {dropped} times more)", ()
+        return True
 
 
 def get_logger(**fields: Any) -> FilteringBoundLogger:

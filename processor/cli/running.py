@@ -9,11 +9,19 @@ import typer
 
 from processor.cli.output import Json, answers, print_json
 from processor.cli.settings import File, Overrides, load
-from processor.errors import ProcessorError
+from processor.errors import ConfigError, ProcessorError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from processor.config import Settings
     from processor.preflight import TopicPlan
+
+
+Partitions = Annotated[
+    int | None,
+    typer.Option("--partitions", min=1, help="Of topics to be made, where no topic that is there settles the count."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,30 +60,41 @@ def run(
 
 def check(file: File = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """Look at everything that can be wrong before a start: settings, artifact, broker, topics, rights, disk."""
-    settings = load(file, overrides).settings
+    settings = _loaded_quietly(file, overrides)
     from processor import preflight
 
     findings = preflight.check(settings)
+    code = preflight.exit_code(findings)
     if as_json:
-        print_json([finding.to_dict() for finding in findings])
+        print_json({"exit_code": code, "findings": [finding.to_dict() for finding in findings]})
     else:
         preflight.render(findings, answers())
+    raise typer.Exit(code)
 
 
-def plan(file: File = None, overrides: Overrides = None, as_json: Json = False) -> None:
+def plan(file: File = None, overrides: Overrides = None, partitions: Partitions = None, as_json: Json = False) -> None:
     """Show the topics that the settings need, and what differs from what there is. Changes nothing."""
-    settings = load(file, overrides).settings
+    settings = _loaded_quietly(file, overrides)
     from processor import preflight
 
-    _show_topics(preflight.plan_topics(settings), as_json)
+    _show_topics(preflight.plan_topics(settings, partitions or preflight.DEFAULT_PARTITIONS), as_json)
 
 
-def apply(file: File = None, overrides: Overrides = None, as_json: Json = False) -> None:
+def apply(file: File = None, overrides: Overrides = None, partitions: Partitions = None, as_json: Json = False) -> None:
     """Make the topics that are missing. Topics that are there stay as they are."""
-    settings = load(file, overrides).settings
+    settings = _loaded_quietly(file, overrides)
     from processor import preflight
 
-    _show_topics(preflight.apply_topics(settings), as_json)
+    _show_topics(preflight.apply_topics(settings, partitions or preflight.DEFAULT_PARTITIONS), as_json)
+
+
+def _loaded_quietly(file: Path | None, overrides: list[str] | None) -> Settings:
+    """The settings, with the Kafka clients silenced: what they say of a broker that is away is in the report."""
+    settings = load(file, overrides).settings
+    from processor.log import silence_kafka
+
+    silence_kafka()
+    return settings
 
 
 def _show_topics(plan: TopicPlan, as_json: bool) -> None:
@@ -83,6 +102,8 @@ def _show_topics(plan: TopicPlan, as_json: bool) -> None:
         print_json(plan.to_dict())
     else:
         plan.render(answers())
+    if plan.wrong:  # there, and not as the processor needs it: only a human can mend that
+        raise typer.Exit(ConfigError.exit_code)
 
 
 def _for_people(settings: Settings) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import structlog
 
-from processor.log import configure_logging, get_logger, kafka_logger
+from processor.log import Repeats, configure_logging, get_logger, kafka_logger, silence_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ def _undone() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    kafka_logger().filters.clear()
+    kafka_logger().setLevel(logging.NOTSET)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -79,6 +81,56 @@ def test_what_kafka_clients_say_is_json_too_and_other_libraries_are_heard_from_w
         ("FAIL [thrd:x]: connection refused", "kafka"),
         ("trouble", "somebody"),
     ]
+
+
+def test_what_a_kafka_client_repeats_is_said_once_in_a_while() -> None:
+    now = 0.0
+    said: list[str] = []
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger = logging.Logger("client")
+    logger.addFilter(Repeats(30.0, lambda: now))
+    logger.addHandler(Said())
+    for attempt in range(5):
+        logger.error("broker %d: refused after %d ms", 1, attempt)
+    logger.error("another thing")
+    now = 29.9
+    logger.error("broker 1: refused after 7 ms")
+    now = 30.0
+    logger.error("broker 1: refused after %d ms", 8)
+    assert said == [
+        "broker 1: refused after 0 ms",
+        "another thing",
+        "broker 1: refused after 8 ms (and 5 times more)",
+    ]
+
+
+def test_repeats_do_not_fill_the_memory() -> None:
+    repeats = Repeats()
+    for number in range(5_000):
+        text = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+        assert repeats.filter(logging.LogRecord("client", logging.ERROR, "", 0, text, (), None))
+    assert len(repeats._said) <= 1_000
+
+
+def test_repeats_are_dropped_from_the_log_of_a_run() -> None:
+    stream = io.StringIO()
+    configure_logging("json", "info", stream)
+    configure_logging("json", "info", stream)
+    for _ in range(3):
+        kafka_logger().error("FAIL: connection refused")
+    assert len(lines(stream)) == 1
+
+
+def test_kafka_clients_can_be_silenced() -> None:
+    stream = io.StringIO()
+    configure_logging("json", "info", stream)
+    silence_kafka()
+    kafka_logger().critical("FAIL: connection refused")
+    assert stream.getvalue() == ""
 
 
 def test_an_exception_is_one_line() -> None:
