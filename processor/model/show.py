@@ -143,8 +143,8 @@ def _value(value: object) -> str:
         return f"{value:.2g}"
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         # A curve: what matters is where it ends, so it is thinned out and not cut off.
-        shown = sorted({round(i * (len(value) - 1) / _LIST_ITEMS_SHOWN) for i in range(_LIST_ITEMS_SHOWN + 1)})
-        return ", ".join(f"{_value(where)}: {_value(what)}" for where, what in (value[i] for i in shown))
+        picked = sorted({round(i * (len(value) - 1) / _LIST_ITEMS_SHOWN) for i in range(_LIST_ITEMS_SHOWN + 1)})
+        return ", ".join(f"{_value(where)}: {_value(what)}" for where, what in (value[i] for i in picked))
     if isinstance(value, list):
         shown = ", ".join(map(_value, value[:_LIST_ITEMS_SHOWN]))
         return f"{shown}, ... ({len(value):,})" if len(value) > _LIST_ITEMS_SHOWN else shown
