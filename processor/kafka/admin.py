@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ATTEMPT_SECONDS: Final = 5.0
+_FIRST_ATTEMPT_SECONDS: Final = 1.0  # short: only between attempts is it heard why a connection failed
+_LONGEST_ATTEMPT_SECONDS: Final = 8.0
 _PAUSE_SECONDS: Final = 0.1
 _MENDED_BY_TIME: Final = frozenset(
     {
@@ -224,9 +225,10 @@ class Admin:
                 raise
 
     def _led(self, spec: TopicSpec, seconds: float) -> None:
-        wanted = {TopicPartition(spec.name, partition): OffsetSpec.latest() for partition in range(spec.partitions)}
-        for answer in self._client.list_offsets(wanted, request_timeout=seconds).values():
-            answer.result()
+        # Asked by name: the client's own memory of a topic that was missing a moment ago lives for half a minute.
+        found = self._client.list_topics(spec.name, timeout=seconds).topics[spec.name].partitions
+        if len(found) != spec.partitions or any(partition.leader < 0 for partition in found.values()):
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
 
     def group_members(self, group_id: str) -> list[str]:
         """`client id (host)` of each member of a group; none where there is no such group.
@@ -255,10 +257,11 @@ class Admin:
         """The answer. A KafkaException that time does not mend goes to the caller, who knows what it means."""
         deadline = time.monotonic() + self._budget
         self._said = None
+        attempt = _FIRST_ATTEMPT_SECONDS
         while True:
             left = deadline - time.monotonic()
             try:
-                return call(min(_ATTEMPT_SECONDS, max(left, _PAUSE_SECONDS)))
+                return call(min(attempt, max(left, _PAUSE_SECONDS)))
             except KafkaException as error:
                 self._client.poll(0)  # brings what was said about the connection
                 refusal = self._refusal(what, error.args[0])
@@ -269,6 +272,7 @@ class Admin:
                 if time.monotonic() + _PAUSE_SECONDS >= deadline:
                     raise refusal from error
                 time.sleep(_PAUSE_SECONDS)
+                attempt = min(2 * attempt, _LONGEST_ATTEMPT_SECONDS)
 
     def _refusal(self, what: str, error: KafkaError) -> ProcessorError | None:
         """What the operator is told; None for an error that says something about the question itself."""

@@ -1,0 +1,148 @@
+"""Everything that can be wrong before a start: the same code tells it (`check`) and refuses it (`run`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from processor.errors import ProcessorError, Unavailable
+from processor.kafka.admin import Admin
+from processor.log import get_logger
+from processor.model.artifact import load_artifact
+from processor.preflight.checks import client_message_bytes, topic_findings
+from processor.preflight.findings import Finding, error, exit_code, render
+from processor.preflight.topics import (
+    BUDGET_SECONDS,
+    DEFAULT_PARTITIONS,
+    PlannedTopic,
+    TopicPlan,
+    apply_topics,
+    describe,
+    plan_topics,
+)
+
+if TYPE_CHECKING:
+    from processor.config import Settings
+    from processor.kafka.admin import TopicFacts
+    from processor.model.artifact import Artifact
+
+__all__ = [
+    "DEFAULT_PARTITIONS",
+    "Finding",
+    "PlannedTopic",
+    "TopicPlan",
+    "Topology",
+    "apply_topics",
+    "check",
+    "exit_code",
+    "plan_topics",
+    "render",
+    "require",
+]
+
+_LOG = get_logger()
+_LITTLE_SPACE_BYTES: Final = 2**30
+_NO_SPACE_BYTES: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The four topics as they stand, all of them there and right.
+
+    `max_message_bytes` of those that are written to is the least of what topic and producer take.
+    """
+
+    input: TopicFacts
+    output: TopicFacts
+    dead_letter: TopicFacts
+    changelog: TopicFacts
+
+
+def require(settings: Settings) -> Topology:
+    """What `run` asks for before anything else. Warnings are logged.
+
+    Raises:
+        ConfigError, Incompatible, Unavailable: the first error that `check` would tell.
+    """
+    artifact = load_artifact(settings.model.artifact)
+    with Admin(settings, BUDGET_SECONDS) as admin:
+        found = describe(settings, admin)
+    for finding in [*topic_findings(settings, found, artifact.words), *_disk(settings)]:
+        if finding.verdict == "error":
+            raise finding.to_error()
+        if finding.verdict == "warning":
+            _LOG.warning("preflight", check=finding.name, fact=finding.fact, cause=finding.cause, hint=finding.hint)
+    most = client_message_bytes(settings)
+    written = (_capped(found.of(role), most) for role in ("output", "dead_letter", "changelog"))
+    return Topology(_there(found.input), *written)
+
+
+def _capped(facts: TopicFacts | None, most: int) -> TopicFacts:
+    return replace(_there(facts), max_message_bytes=min(_there(facts).max_message_bytes, most))
+
+
+def _there(facts: TopicFacts | None) -> TopicFacts:
+    assert facts is not None, "a missing topic is an error, and was raised"
+    return facts
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Looks at everything, and goes on after an error, so that all is told at once. Changes nothing."""
+    group = f"group {settings.kafka.group_id}, {settings.processing.guarantee}"
+    findings = [Finding("settings", "ok", f"Understood: {group}.")]
+    artifact, told = _artifact(settings)
+    findings += told
+    findings += _topics(settings, artifact)
+    findings += _disk(settings)
+    return findings
+
+
+def _artifact(settings: Settings) -> tuple[Artifact | None, list[Finding]]:
+    from processor.model.engine import Engine  # LiteRT: half a second that `topics plan` need not wait for
+
+    try:
+        artifact = load_artifact(settings.model.artifact)
+    except ProcessorError as refused:
+        return None, [Finding.of("artifact", refused)]
+    told = f"{settings.model.artifact}: model {artifact.model_id}, {artifact.mode}, {artifact.words} words to a state."
+    findings = [Finding("artifact", "ok", told)]
+    try:
+        Engine(artifact).check_golden()
+    except ProcessorError as refused:
+        return artifact, [*findings, Finding.of("golden vectors", refused)]
+    return artifact, [
+        *findings,
+        Finding("golden vectors", "ok", "They come out on this machine as on the converter's."),
+    ]
+
+
+def _topics(settings: Settings, artifact: Artifact | None) -> list[Finding]:
+    try:
+        with Admin(settings, BUDGET_SECONDS) as admin:
+            found = describe(settings, admin)
+            members = admin.group_members(settings.kafka.group_id)
+    except ProcessorError as refused:
+        return [Finding.of("broker", refused)]
+    joined = f"the group has {len(members)} members now" if members else "nobody is in the group"
+    findings = [Finding("broker", "ok", f"{settings.kafka.bootstrap_servers} answers; {joined}.")]
+    return findings + topic_findings(settings, found, artifact.words if artifact else None)
+
+
+def _disk(settings: Settings) -> list[Finding]:
+    """Whether the state directory can be made and written, without making it."""
+    directory = settings.state.directory.absolute()
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "is not a directory" if not there.is_dir() else "may not be written to by this user"
+        hint = "Set state.directory to a directory that this user may write to."
+        return [error("disk", f"The state directory {directory} cannot be used.", f"{there} {why}.", hint)]
+    free = shutil.disk_usage(there).free
+    fact = f"{directory}: {free / 2**30:.1f} GiB free."
+    if free < _NO_SPACE_BYTES:
+        hint = "Free space, or move state.directory."
+        return [Finding("disk", "error", f"The disk of {directory} is full.", fact, hint, Unavailable)]
+    if free < _LITTLE_SPACE_BYTES:
+        return [Finding("disk", "warning", fact, "The stores hold every key's state.", "Keep an eye on it.")]
+    return [Finding("disk", "ok", fact)]
