@@ -232,6 +232,15 @@ class TestSabotage:
         assert "output 'probability'" in caught.value.cause
         assert any("--tolerance" in remedy for remedy in caught.value.remedies)
 
+    def test_the_tolerance_that_is_advised_is_enough(self, tmp_path: Path) -> None:
+        """A model so sharp that float32 itself costs more than the tolerance."""
+        model = models.sequential(layers.SimpleRNN(64), layers.Dense(1))
+        model.set_weights([weight * 3 for weight in model.get_weights()])
+        with pytest.raises(ConversionRefused, match="no step can be nearer") as caught:
+            processor.convert(model, tmp_path / "artifact")
+        advised = float(caught.value.remedies[0].rpartition("--tolerance ")[2])
+        processor.convert(model, tmp_path / "artifact", tolerance=min(advised, 0.5))
+
     def test_a_model_without_numbers(self, tmp_path: Path) -> None:
         model = models.sequential(layers.LSTM(4), layers.Dense(1))
         model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
@@ -376,6 +385,10 @@ class TestExamples:
         with pytest.raises(ConversionRefused) as caught:
             processor.convert(model, tmp_path / "b", examples=models.sequences(3, 5) * 200)
         assert "given sequence" in caught.value.cause
+
+    def test_of_unequal_lengths(self, fixed: tuple[Any, Path, Report]) -> None:
+        with pytest.raises(ConfigError, match="lengths differ"):
+            verify(fixed[1], fixed[0], examples=[models.sequences(1, 5)[0], models.sequences(1, 6)[0]])
 
     @pytest.mark.parametrize("content", [b"", b"no zip at all", None])
     def test_unreadable(self, content: bytes | None, fixed: tuple[Any, Path, Report], tmp_path: Path) -> None:

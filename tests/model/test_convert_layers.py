@@ -40,14 +40,19 @@ def adapted() -> Any:
 
 
 RECURRENT: dict[str, Callable[[], list[Any]]] = {
-    "lstm": lambda: [layers.LSTM(5)],
-    "lstm, sequences, without bias": lambda: [layers.LSTM(5, return_sequences=True, use_bias=False)],
-    "lstm, other activations": lambda: [layers.LSTM(4, activation="softsign", recurrent_activation="hard_sigmoid")],
-    "lstm, dropout inside": lambda: [layers.LSTM(4, dropout=0.3, recurrent_dropout=0.3)],
-    "lstm, a layer as activation": lambda: [layers.LSTM(4, activation=layers.LeakyReLU(0.2))],
+    "lstm": lambda: [
+        layers.LSTM(5, return_sequences=True, use_bias=False),
+        layers.LSTM(4, activation="softsign", recurrent_activation="hard_sigmoid"),
+    ],
+    "lstm, dropout inside": lambda: [
+        layers.LSTM(4, dropout=0.3, recurrent_dropout=0.3, activation=layers.LeakyReLU(0.2), return_sequences=True)
+    ],
     "gru": lambda: [layers.GRU(5, return_sequences=True), layers.GRU(3)],
-    "gru, reset before": lambda: [layers.GRU(5, reset_after=False, activation="gelu"), layers.Dense(2, "softmax")],
-    "gru, without bias": lambda: [layers.GRU(4, use_bias=False, recurrent_activation="relu6")],
+    "gru, reset before": lambda: [
+        layers.GRU(5, reset_after=False, activation="gelu", return_sequences=True),
+        layers.GRU(4, reset_after=False, use_bias=False, recurrent_activation="relu6"),
+        layers.Dense(2, "softmax"),
+    ],
     "simple": lambda: [layers.SimpleRNN(5, return_sequences=True), layers.SimpleRNN(3, activation="sigmoid")],
     "three kinds": lambda: [
         layers.LSTM(6, return_sequences=True),
@@ -162,8 +167,9 @@ def test_a_model_that_remembers_nothing(tmp_path: Path) -> None:
 
 def test_unrolled_and_of_a_fixed_length(tmp_path: Path) -> None:
     """Prefixes are asked of a twin built by hand here: the model takes 7 samples only."""
-    model = models.sequential(layers.LSTM(4, unroll=True), layers.Dense(1), shape=(7, 3))
-    free = models.sequential(layers.LSTM(4), layers.Dense(1))
+    own = layers.TimeDistributed(layers.Dense(3, activation=lambda x: x * x))
+    model = models.sequential(own, layers.LSTM(4, unroll=True), layers.Dense(1), shape=(7, 3))
+    free = models.sequential(layers.Dense(3, activation=lambda x: x * x), layers.LSTM(4), layers.Dense(1))
     free.set_weights(model.get_weights())
     processor.convert(model, tmp_path / "a")
     x = models.sequences(3, 7)

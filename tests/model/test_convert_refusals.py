@@ -113,8 +113,6 @@ def test_the_layer_in_the_way(name: str, tmp_path: Path) -> None:
     assert error.layer == "it"
     assert error.reason is reason
     assert all("{" not in remedy for remedy in error.remedies)
-    for mode in ({"mode": "carry"}, {"mode": "tumbling", "length": 7}):
-        assert refused(make(), tmp_path, **mode).reason is reason
 
 
 def functional(make: Callable[[Any], Any], **names: Any) -> Any:
@@ -206,6 +204,8 @@ def test_the_asked_for_stream_with_flatten(tmp_path: Path) -> None:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(word in printed for word in ("not converted", "flatten", "collects_time", "What to do"))
     assert error.to_dict()["remedies"] == list(error.remedies)
+    for mode in ({"mode": "carry"}, {"mode": "tumbling"}, {"mode": "window"}):
+        assert refused(models.flattened_model(), tmp_path, **mode).reason == "collects_time"
 
 
 def test_a_custom_activation_in_a_cell_is_judged_by_the_certificate(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 EVERY_PREFIX: Final = 128
 """Up to here every prefix is compared; beyond, one at each power of two."""
 LONG_RUN: Final = 512
-_OWN_ROUNDINGS: Final = 16
-"""In the long run the step may differ as much as this many times what float32 itself costs the model."""
+OWN_ROUNDINGS: Final = 16
+"""The step may differ by rounding alone as much as this many times what float32 itself costs the model."""
 
 
 @dataclass
@@ -106,7 +106,7 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     if error <= tolerance:
         return Finding("the long run", True, f"up to {last} samples", error), errors, ""
     rounding = truth.rounding(subject.sequences[:, :last])
-    if error > _OWN_ROUNDINGS * rounding:
+    if error > OWN_ROUNDINGS * rounding:
         return Finding("the long run", False, where, error), errors, ""
     remark = (
         f"Rounding alone makes this model drift: after {last} samples its own float32 answers are {rounding:.1e} "

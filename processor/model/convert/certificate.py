@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from processor.model.artifact import Golden
+from processor.model.artifact import STEPS, Golden
 from processor.model.convert import accuracy, properties
 from processor.model.convert.accuracy import Errors
 from processor.model.convert.properties import Finding, Subject
@@ -41,7 +41,10 @@ _GOLDEN_ROWS: Final = 4
 
 @dataclass
 class Certificate:
-    """What was found. `errors` by output, each |error| / max(1, |truth|) at its greatest over every prefix."""
+    """What was found. `errors` by output, each |error| / max(1, |truth|) at its greatest over every prefix.
+
+    `rounding`, where the errors are too great: what float32 costs the model itself, measured against float64.
+    """
 
     tolerance: float
     truth: str
@@ -51,10 +54,17 @@ class Certificate:
     remarks: list[str] = field(default_factory=list)
     sequences: dict[str, int] = field(default_factory=dict)
     wrong_layer: str | None = None
+    rounding: float | None = None
 
     @property
     def passed(self) -> bool:
         return all(finding.passed for finding in self.findings)
+
+    @property
+    def explained_by_rounding(self) -> bool:
+        """Whether no float32 step graph could have met the tolerance."""
+        error = max(self.errors.values(), default=0.0)
+        return self.rounding is not None and error <= accuracy.OWN_ROUNDINGS * self.rounding
 
     @property
     def failure(self) -> Finding | None:
@@ -89,7 +99,7 @@ def certify(
     errors = _against_the_model(subject, truth, certificate, lengths, given, progress)
     certificate.errors, certificate.growth = errors.greatest, errors.growth
     _remark(subject, errors, certificate)
-    if not certificate.passed:
+    if not certificate.passed and not certificate.explained_by_rounding:
         certificate.wrong_layer = accuracy.first_wrong_layer(step, truth, subject, draft.tolerance)
     return dataclasses.replace(draft, golden=_golden(subject)), certificate
 
@@ -163,6 +173,8 @@ def _against_the_model(
     certificate.findings.append(
         Finding("every prefix", error <= tolerance, f"{len(lengths)} lengths; worst: {where}", error)
     )
+    if error > tolerance:
+        certificate.rounding = truth.rounding(subject.sequences[:, : max(lengths)])
     if any(truth.over_time):
         certificate.findings.append(accuracy.own_causality(subject, truth, tolerance))
     if not certificate.passed:
@@ -193,7 +205,7 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
             certificate.remarks.append(
                 "The answers hardly depend on the samples, so agreement says little: is it trained?"
             )
-    dead = properties.dead_slots(subject)
+    dead = [name for name in properties.dead_slots(subject) if (name, subject.artifact.length) != (STEPS, 1)]
     if dead:
         certificate.remarks.append(f"Nothing depends on the state of {', '.join(dead)}.")
     else:

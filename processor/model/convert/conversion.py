@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from pathlib import Path
@@ -205,14 +206,19 @@ def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
     failure = certificate.failure
     assert failure is not None
     error = "" if failure.error is None else f" (error {failure.error:.1e}, tolerance {certificate.tolerance:.0e})"
+    cause, remedies = f"{failure.name}: {failure.detail}{error}.", []
+    if certificate.explained_by_rounding:
+        enough = 10.0 ** math.ceil(math.log10(2 * max(certificate.errors.values())))
+        cause += (
+            f" Its own float32 answers are up to {certificate.rounding:.1e} from exact ones: no step can be nearer."
+        )
+        remedies = [f"Allow what float32 costs this model, if that is good enough: --tolerance {enough:.0e}"]
     return ConversionRefused(
         f"The step graph of {report.model!r} does not say what the trained model says.",
         layer=certificate.wrong_layer or report.model,
         reason=Obstacle.NOT_EXACT,
-        cause=f"{failure.name}: {failure.detail}{error}.",
-        remedies=["Allow a greater error, if that is good enough: --tolerance 1e-4"]
-        if failure.error is not None and failure.error < 1e-4
-        else [],
+        cause=cause,
+        remedies=remedies,
         report=report,
     )
 

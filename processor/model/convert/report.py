@@ -119,7 +119,7 @@ class Report:
         for title in ("layer", "class", "rule", "state"):
             table.add_column(title, overflow="fold")
         for layer in self.layers:
-            slots = "\n".join(f"{name} [dim]{list(shapes[name].shape)}[/]" for name in layer["slots"])
+            slots = "\n".join(f"{escape(name)} [dim]{list(shapes[name].shape)}[/]" for name in layer["slots"])
             table.add_row(escape(layer["name"]), layer["class"], f"[dim]{layer['rule']}[/]", slots or "[dim]-[/]")
         counter = [slot for slot in self.layout if slot.dtype == "int32"]
         for slot in counter:

@@ -48,7 +48,10 @@ def given_sequences(examples: Any, spec: TensorSpec) -> NDArray[np.float32] | No
     """
     if examples is None:
         return None
-    array = np.asarray(_only(_read(examples), spec.name))
+    try:
+        array = np.asarray(_only(_read(examples), spec.name))
+    except ValueError as error:
+        raise ConfigError("The examples are no array.", "Their lengths differ.", _FORM) from error
     if array.dtype.kind not in "fiu" or array.ndim != 2 + len(spec.shape) or array.shape[2:] != spec.shape:
         wanted = ", ".join(["rows", "samples", *map(str, spec.shape)])
         raise ConfigError(

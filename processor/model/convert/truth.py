@@ -73,7 +73,9 @@ class Truth:
         repeats = (-(-rows // len(sequences)), -(-length // sequences.shape[1]), *(1,) * (sequences.ndim - 2))
         asked = np.tile(sequences, repeats)[:rows, :length]
         with _states_put_back(self.model):
-            answers = keras.tree.flatten(self.model(tf.cast(asked, tensor.dtype), training=False))
+            answers = keras.tree.flatten(
+                self.model(_as_inputs(self.model, tf.cast(asked, tensor.dtype)), training=False)
+            )
         mine = [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers]
         error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
         allowed = max((_ROUNDINGS * _epsilon(kind) for kind in self.low_precision), default=0.0)
@@ -106,7 +108,7 @@ def _function(model: Any) -> Callable[[Array], list[Array]]:
     shape = (None, None, *tensor.shape[TIME_AXIS + 1 :])
 
     def call(sequences: Any) -> list[Any]:
-        return list(keras.tree.flatten(model(sequences, training=False)))
+        return list(keras.tree.flatten(model(_as_inputs(model, sequences), training=False)))
 
     traced = tf.function(call, [tf.TensorSpec(shape, tensor.dtype)], autograph=False)
 
@@ -127,6 +129,11 @@ def _function(model: Any) -> Callable[[Array], list[Array]]:
     # where both are equal; its way out, a call without a function, takes ten times as long.
     squares = any(isinstance(layer, keras.layers.TimeDistributed) for layer in model._flatten_layers())
     return on_squares if squares else on_numbers
+
+
+def _as_inputs(model: Any, sequences: Any) -> Any:
+    """The one input in the form that the model was built with: itself, or in a dict or a list."""
+    return keras.tree.pack_sequence_as(functional(model)._inputs_struct, [sequences])
 
 
 class _states_put_back:  # noqa: N801 - reads as the statement that it is

@@ -24,7 +24,7 @@ def is_free(model: Any) -> bool:
 
 def precisions(model: Any) -> set[str]:
     """The types that its layers compute in."""
-    return {str(layer.compute_dtype) for layer in functional(model).layers}
+    return {str(layer.compute_dtype) for layer in model._flatten_layers(include_self=False)}
 
 
 def twin(model: Any, dtype: str | None = None) -> Any:
@@ -39,6 +39,8 @@ def twin(model: Any, dtype: str | None = None) -> Any:
 
     def same(layer: Any) -> Any:
         config = _freed(layer.get_config(), dtype)
+        if isinstance(layer, keras.layers.Wrapper):
+            return type(layer)(**config | {"layer": same(layer.layer)})
         # Functions go over as they are: one's own has no description that could be read back.
         given = {name: getattr(layer, name, None) for name in ("activation", "recurrent_activation") if name in config}
         config |= {name: value for name, value in given.items() if isinstance(value, FunctionType)}
