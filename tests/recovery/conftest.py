@@ -6,9 +6,11 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model.models import s2_model
+import tensorflow as tf
+from keras import layers
 
 import processor
+from model.models import sequential  # first: it quietens TensorFlow
 from processor.dev.load import everything, produce
 from processor.dev.oracle import Rules, expected
 from processor.dev.reader import read_topic
@@ -26,16 +28,29 @@ EVENTS = 24_000
 SETTINGS = {"sequence.allowed_lateness_seconds": 30, "sequence.gap_seconds": 20, "sequence.idle_seconds": 40}
 
 
-@pytest.fixture(scope="session")
-def trained() -> Any:
-    """S2's model: LSTM, LeakyReLU, LSTM, LeakyReLU, Dense(1, sigmoid) on 3 features."""
-    return s2_model()
+def small_model(*, every_step: bool) -> Any:
+    """LSTM, LeakyReLU, LSTM, LeakyReLU, Dense(1, sigmoid) on 3 features: as it is served, or answering at each step."""
+    return sequential(
+        layers.LSTM(12, return_sequences=True),
+        layers.LeakyReLU(),
+        layers.LSTM(8, return_sequences=every_step),
+        layers.LeakyReLU(),
+        layers.Dense(1, activation="sigmoid"),
+    )
 
 
 @pytest.fixture(scope="session")
-def artifact(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def truth() -> Callable[[Any], Any]:
+    """The trained model on whole sequences: {input: [rows, T, 3]} -> [rows, T, 1]."""
+    model = small_model(every_step=True)
+    compiled = tf.function(model, reduce_retracing=True)
+    return lambda features: compiled(features["samples"], training=False).numpy()
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("artifacts") / "s2"
-    processor.convert(trained, directory)
+    processor.convert(small_model(every_step=False), directory)
     return directory
 
 
@@ -50,16 +65,16 @@ def input_topic(kafka: EmbeddedKafka) -> str:
 
 @pytest.fixture(scope="session")
 def reference(
-    kafka: EmbeddedKafka, artifact: Path, trained: Any, input_topic: str, tmp_path_factory: pytest.TempPathFactory
+    kafka: EmbeddedKafka, artifact: Path, truth: Any, input_topic: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Topic, Topic]:
     """What an undisturbed run publishes: judged by the oracle's rules, and by the trained model on whole sequences."""
     house = House(kafka, artifact, input_topic, "undisturbed", tmp_path_factory.mktemp("undisturbed"), dict(SETTINGS))
     house.process().start()
     house.finish()
     predictions, dead_letters = house.published()
-    rules = Rules(inputs={"features": (3,)}, gap_seconds=20, idle_seconds=40, allowed_lateness_seconds=30)
+    rules = Rules(inputs={"samples": (3,)}, gap_seconds=20, idle_seconds=40, allowed_lateness_seconds=30)
     wanted = expected(input_records(read_topic(kafka.bootstrap_servers, input_topic)), rules)
-    verdict = judge(wanted, predictions, dead_letters, truth_of_sequences(wanted, trained))
+    verdict = judge(wanted, predictions, dead_letters, truth_of_sequences(wanted, truth))
     assert verdict, str(verdict)
     assert verdict.compared == sum(map(len, predictions.values())) > EVENTS // 2
     assert verdict.duplicates > 100

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from processor.dev.reader import Topic
 
 PARTITIONS = 4
+TIMEOUTS = """
+[kafka.consumer]
+"session.timeout.ms" = 2000
+"heartbeat.interval.ms" = 300
+[kafka.producer]
+"transaction.timeout.ms" = 6000
+"""
 
 
 @dataclass
@@ -34,6 +41,7 @@ class House:
     name: str
     directory: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    static: bool = True  # a restarted static member has its partitions back at once, and a test its time
     processes: list[ProcessorProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -54,11 +62,12 @@ class House:
     def process(self, name: str = "one", **overrides: Any) -> ProcessorProcess:
         """A process with a state directory of its own; not started."""
         file = self.directory / "processor.toml"
-        file.write_text("", encoding="utf-8")
+        file.write_text(TIMEOUTS, encoding="utf-8")
         values = {
             "model.artifact": self.artifact,
             "kafka.bootstrap_servers": self.kafka.bootstrap_servers,
             "kafka.group_id": self.name,
+            "kafka.group_instance_id": f"{self.name}-{name}" if self.static else "",
             "input.topic": self.input,
             "output.topic": self.output,
             "dead_letter.topic": self.dead_letters,

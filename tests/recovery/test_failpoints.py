@@ -25,7 +25,7 @@ SECOND_START = tuple(point for point in failpoints.ASSIGN if point != "assign.st
 @pytest.mark.parametrize("point", failpoints.COMMIT)
 def test_killed_in_a_commit(house: House, reference: tuple[Topic, Topic], point: str, hit: int) -> None:
     process = house.process().start(f"{point}=kill@{hit}")
-    assert process.wait_exit() == KILLED
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
     house.finish()
     house.must_equal(reference)
@@ -34,7 +34,7 @@ def test_killed_in_a_commit(house: House, reference: tuple[Topic, Topic], point:
 @pytest.mark.parametrize("point", FIRST_START)
 def test_killed_while_a_new_group_begins(house: House, reference: tuple[Topic, Topic], point: str) -> None:
     process = house.process().start(f"{point}=kill")
-    assert process.wait_exit() == KILLED
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
     house.finish()
     house.must_equal(reference)
@@ -44,9 +44,9 @@ def test_killed_while_a_new_group_begins(house: House, reference: tuple[Topic, T
 def test_killed_on_the_way_back(house: House, reference: tuple[Topic, Topic], point: str) -> None:
     """The first crash leaves something to restore (its disk is behind) and to replay; the second comes on the way."""
     process = house.process().start("commit.committed=kill@5")
-    assert process.wait_exit() == KILLED
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start(f"{point}=kill")
-    assert process.wait_exit() == KILLED
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
     house.finish()
     house.must_equal(reference)

@@ -1,0 +1,159 @@
+"""One way back from everything: crash, abort, rebalance, lost disk. Each story ends in an undisturbed run's bytes.
+
+`commit.done=sleep:0.05` slows a process down, so that it is in the middle of its work when something happens to it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from processor.dev.load import Load, produce
+from recovery.house import House
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from processor.dev.kafka import EmbeddedKafka
+    from processor.dev.process import ProcessorProcess
+    from processor.dev.reader import Topic
+
+    Reference = tuple[Topic, Topic]
+
+KILLED = -signal.SIGKILL
+SLOWLY = "commit.done=sleep:0.05"
+
+
+def replayed(process: ProcessorProcess) -> int:
+    return sum(line["replayed_offsets"] for line in process.events() if line.get("event") == "running")
+
+
+def restored(process: ProcessorProcess) -> int:
+    return sum(line["records"] for line in process.events() if line.get("event") == "restored")
+
+
+def test_killed_at_random_moments_again_and_again(house: House, reference: Reference) -> None:
+    random = Random(11)
+    process = house.process()
+    for _ in range(5):
+        process.start(SLOWLY).wait_event("running")
+        time.sleep(random.random() * 0.6)
+        process.sigkill()
+    process.start()
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_the_disk_is_lost(house: House, reference: Reference) -> None:
+    process = house.process().start(f"{SLOWLY};commit.committed=kill@12")
+    assert process.wait_exit() == KILLED
+    shutil.rmtree(house.state())
+    process.start()
+    house.finish()
+    assert restored(process) > 0
+    house.must_equal(reference)
+
+
+def test_the_disk_is_damaged(house: House, reference: Reference) -> None:
+    process = house.process().start(SLOWLY)
+    process.wait_event("running")
+    time.sleep(0.4)
+    assert process.sigterm() == 0
+    for table in house.state().rglob("*.sst"):
+        table.write_bytes(bytes(byte ^ 0x5A for byte in table.read_bytes()))
+    process.start()
+    house.finish()
+    assert restored(process) > 0
+    house.must_equal(reference)
+
+
+def test_a_transaction_that_the_broker_ended_is_stepped_again(house: House, reference: Reference) -> None:
+    """The broker aborts it while the process sleeps: memory is ahead of what is committed, and has to go back."""
+    process = house.process().start("commit.flushed=sleep:8@6")
+    house.finish()
+    events = [line["event"] for line in process.events()]
+    assert "commit.failed" in events
+    assert "rewound" in events
+    house.must_equal(reference)
+
+
+def test_a_bug_in_a_commit_ends_the_process_and_nothing_else(house: House, reference: Reference) -> None:
+    process = house.process().start("commit.snapshot=raise@5")
+    assert process.wait_exit() == 1
+    process.start()
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_after_a_clean_stop_nothing_is_restored_and_nothing_replayed(house: House, reference: Reference) -> None:
+    process = house.process().start(SLOWLY)
+    process.wait_event("running")
+    time.sleep(0.3)
+    assert process.sigterm() == 0
+    process.start().wait_ready()
+    assert (restored(process), replayed(process)) == (0, 0)
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_a_killed_process_is_replaced_by_another(house: House, reference: Reference) -> None:
+    one, two = house.process("one").start(SLOWLY), house.process("two").start(SLOWLY)
+    one.wait_ready()
+    two.wait_ready()
+    one.sigkill()
+    house.finish()
+    assert restored(two) > 0
+    house.must_equal(reference)
+
+
+def test_partitions_are_handed_over_in_peace(house: House, reference: Reference) -> None:
+    house.static = False
+    one = house.process("one").start(SLOWLY)
+    one.wait_event("running")
+    two = house.process("two").start(SLOWLY)
+    two.wait_event("running")
+    assert one.sigterm() == 0
+    house.finish()
+    assert "revoked" in [line["event"] for line in one.events()]
+    assert replayed(two) == 0
+    house.must_equal(reference)
+
+
+@pytest.mark.parametrize("point", ["commit.flushed", "commit.offsets", "commit.committed", "commit.partly_stored"])
+def test_at_least_once_repeats_with_the_same_bytes_and_loses_nothing(
+    house: House, reference: Reference, point: str
+) -> None:
+    house.settings["processing.guarantee"] = "at_least_once"
+    process = house.process().start(f"{point}=kill@5")
+    assert process.wait_exit() == KILLED
+    process.start()
+    house.finish()
+    for wanted, found in zip(reference, house.published(), strict=True):
+        for partition, records in wanted.items():
+            once = {record.content: None for record in found.get(partition, [])}
+            assert list(once) == [record.content for record in records]
+
+
+def test_an_arena_far_too_small_for_its_keys_gives_the_same_bytes(
+    kafka: EmbeddedKafka, artifact: Path, tmp_path: Path, name: Callable[[str], str], topic: Callable[..., str]
+) -> None:
+    source = topic("input", partitions=2)
+    produce(kafka.bootstrap_servers, source, Load(seed=3, events=120_000, keys=60_000, partitions=2))
+    published = []
+    for memory_mib in (8, 512):
+        house = House(kafka, artifact, source, name(f"memory-{memory_mib}"), tmp_path / str(memory_mib))
+        house.settings["state.memory_mib"] = memory_mib
+        process = house.process().start()
+        house.wait_caught_up(120)
+        keys = next(line for line in (process.get("/metrics") or "").splitlines() if line.startswith("processor_keys "))
+        assert (float(keys.split()[1]) < 30_000) == (memory_mib == 8)
+        house.finish()
+        published.append(house)
+    small, large = published
+    small.must_equal(large.published())
