@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
+from typing import Annotated, Any
 
-if TYPE_CHECKING:
-    import typer
+import typer
 
 
 def register(app: typer.Typer) -> None:
@@ -13,8 +13,24 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo() -> None:
-    """Show all of it on this machine with an embedded Apache Kafka: convert, run, kill, compare with Keras."""
-    from processor.dev import demo as demonstration
+def demo(
+    keys: Annotated[int | None, typer.Option("--keys", min=1, help="How many keys have events.")] = None,
+    events: Annotated[int | None, typer.Option("--events", min=1, help="How many events in all.")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", min=1, help="Events a second.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--directory", metavar="DIR", help="Where its files go; by default a temporary one.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave its files for a look at them.")] = False,
+) -> None:
+    """Show all of it here, with an embedded Apache Kafka: train, convert, run, kill twice, compare with Keras.
 
-    demonstration.run()
+    Ends with 0 when nothing was lost, doubled or different. Needs the extras `convert` and `dev`.
+    """
+    from processor.dev import demo as demonstration
+    from processor.log import silence_kafka
+
+    silence_kafka()
+    # What is not asked for is left to the demo's own defaults.
+    sizes: dict[str, Any] = {"keys": keys, "events": events, "rate": rate}
+    asked = {name: size for name, size in sizes.items() if size is not None}
+    raise typer.Exit(demonstration.run(directory=directory, keep=keep, **asked))
