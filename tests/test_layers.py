@@ -13,7 +13,8 @@ ROOT = Path(processor.__file__).parent
 
 # Top to bottom. A module imports from lower rows only, never from its own, but freely inside one package of one entry.
 LAYERS = [
-    ["processor.cli", "processor.__main__"],
+    ["processor.__main__"],
+    ["processor.cli"],
     ["processor.dev"],
     ["processor.service"],
     ["processor.loop", "processor.preflight", "processor.watchdog"],

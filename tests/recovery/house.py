@@ -59,8 +59,8 @@ class House:
     def changelog(self) -> str:
         return f"{self.name}-changelog"
 
-    def process(self, name: str = "one", **overrides: Any) -> ProcessorProcess:
-        """A process with a state directory of its own; not started."""
+    def process(self, name: str = "one", *, create_topics: bool = True, **overrides: Any) -> ProcessorProcess:
+        """A process with a state directory of its own; not started. `a__b=1` overrides the setting `a.b`."""
         file = self.directory / "processor.toml"
         file.write_text(TIMEOUTS, encoding="utf-8")
         values = {
@@ -81,7 +81,8 @@ class House:
             **{key.replace("__", "."): value for key, value in overrides.items()},
         }
         log = self.directory / f"{name}.log"
-        process = ProcessorProcess(file, log=log, overrides=values, arguments=["--create-topics"])
+        arguments = ["--create-topics"] if create_topics else []
+        process = ProcessorProcess(file, log=log, overrides=values, arguments=arguments)
         self.processes.append(process)
         return process
 
