@@ -298,15 +298,15 @@ class Assignment:
             if partition.phase is not Phase.REPLAYING:
                 continue
             replayed = partition.place.offset - way.replay_from
+            if replayed:
+                failpoint("assign.replaying")
             if partition.place.offset >= partition.publish_from:
                 partition.move(Move.CAUGHT_UP)
                 del self._ways[number]
                 seconds = round(now - way.began, 3)
                 _LOG.info("running", partition=number, replayed_offsets=replayed, seconds=seconds)
                 failpoint("assign.running")
-            elif replayed:
-                failpoint("assign.replaying")
-                if now - way.said_at > _PROGRESS_SECONDS:
-                    way.said_at = now
-                    left = partition.publish_from - partition.place.offset
-                    _LOG.info("replaying", partition=number, replayed_offsets=replayed, left_offsets=left)
+            elif now - way.said_at > _PROGRESS_SECONDS:
+                way.said_at = now
+                left = partition.publish_from - partition.place.offset
+                _LOG.info("replaying", partition=number, replayed_offsets=replayed, left_offsets=left)

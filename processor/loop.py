@@ -73,6 +73,7 @@ class Loop:
     clock: Callable[[], float] = time.monotonic
     heartbeat: float = 0.0
     _stopping: bool = False
+    _is_broken: bool = False
     _committed_at: float = 0.0
     _rows: int = 10_000
     _looked_at: float = 0.0
@@ -88,21 +89,27 @@ class Loop:
             ProcessorError: what no repetition mends; all that was committed stays as it is.
         """
         self._committed_at = self.clock()
-        while not self._stopping:
-            self.heartbeat = self.clock()
-            polled = self._poll()
-            if polled.batch is not None:
-                self._process(polled.batch)
-            self._see_ends(polled)
-            self._advance()
-            self._commit_if_due()
-            self._look()
-        _LOG.info("stopping")
-        self.close()
+        try:
+            while not self._stopping:
+                self.heartbeat = self.clock()
+                self._turn()
+            _LOG.info("stopping")
+            self.revoked(sorted(self.assignment.partitions))
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _turn(self) -> None:
+        polled = self._poll()
+        if polled.batch is not None:
+            self._process(polled.batch)
+        self._see_ends(polled)
+        self._advance()
+        self._commit_if_due()
+        self._look()
 
     def close(self) -> None:
-        """Commits what there is within the deadline, writes all dirty keys, and leaves the group."""
-        self.revoked(sorted(self.assignment.partitions))
+        """Leaves the group. After a failure nothing is committed: memory may be in the middle of a slice."""
         self.consumer.close()
 
     # What others may ask, from their own threads -------------------------------------------------------------
@@ -297,7 +304,14 @@ class Loop:
 
         Past the deadline what is left stays unwritten, and `replay_from` tells the truth.
         """
-        failpoint("revoke.started")
+        if not self._is_broken:
+            failpoint("revoke.started")
+            self._commit_leaving(numbers)
+            failpoint("revoke.committed")
+        self.assignment.close(numbers, _now_ms())
+        failpoint("revoke.closed")
+
+    def _commit_leaving(self, numbers: list[int]) -> None:
         deadline = self.clock() + self.pace.leaving_seconds
         try:
             leaving = self.arena.wheel.of_partitions(set(numbers))
@@ -309,14 +323,12 @@ class Loop:
                 self._commit(leaving[start : start + _LEAVING_AT_ONCE])
         except CommitFailed as error:
             self._take_the_way_back(error)
-        failpoint("revoke.committed")
-        self.assignment.close(numbers, _now_ms())
-        failpoint("revoke.closed")
 
     def lost(self, numbers: list[int]) -> None:
         """Partitions were taken away: others may have them already. Nothing of theirs may be committed."""
         _LOG.warning("lost", partitions=sorted(numbers))
-        self._take_the_way_back()
+        if not self._is_broken:
+            self._take_the_way_back()
         self.assignment.close(numbers, _now_ms())
 
 

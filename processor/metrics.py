@@ -66,7 +66,7 @@ TABLE: Final = (
     Spec(
         "duplicates_total",
         "counter",
-        "Events dropped because their sequence number was not above the key's last, those of replays among them.",
+        "Events dropped because their sequence number was not above the key's last.",
         "A steady share is a producer that repeats itself; a burst is one that was started again.",
     ),
     Spec(

@@ -78,8 +78,8 @@ class _Answers:
     step: Int64Array
     warm: BoolArray
     predicted: BoolArray
+    duplicate: BoolArray
     bad: dict[int, BadEvent]  # by row of the batch
-    duplicates: int = 0
 
 
 class Pipeline:
@@ -147,8 +147,8 @@ class Pipeline:
 
     def _blank_answers(self, first: int, rows: int, bad: dict[int, BadEvent]) -> _Answers:
         outputs = {spec.name: np.zeros((rows, *spec.shape), np.float32) for spec in self._artifact.outputs}
-        false = np.zeros(rows, np.bool_)
-        return _Answers(first, outputs, np.zeros(rows, np.int64), false, false.copy(), bad)
+        warm, predicted, duplicate = np.zeros((3, rows), np.bool_)
+        return _Answers(first, outputs, np.zeros(rows, np.int64), warm, predicted, duplicate, bad)
 
     def _step_waves(self, work: Work, slots: Int32Array, before: Int64Array, answers: _Answers) -> int:
         stepped = np.flatnonzero(slots >= 0)
@@ -172,7 +172,7 @@ class Pipeline:
             rows, slots, before = rows[~forgets], slots[~forgets], before[~forgets]
         verdict = judge(self._rules, events, rows, before, arena, slots)
         if verdict.duplicate.any():
-            answers.duplicates += int(verdict.duplicate.sum())
+            answers.duplicate[rows[verdict.duplicate] - answers.first] = True
             kept = ~verdict.duplicate
             rows, slots = rows[kept], slots[kept]
             idle, afresh = verdict.idle[kept], verdict.afresh[kept]
@@ -258,10 +258,11 @@ class Pipeline:
         partitions: Mapping[int, Partition],
     ) -> Produced:
         """Encodes what lies at or above each partition's committed offset. Below it, a replay is silent."""
-        produced = Produced(waves=waves, events=work.done - answers.first, duplicates=answers.duplicates)
+        produced = Produced(waves=waves, events=work.done - answers.first)
         for number, start, stop in segments:
             silent = start + int(np.searchsorted(work.batch.offsets[start:stop], partitions[number].publish_from))
             produced.replayed += silent - start
+            produced.duplicates += int(answers.duplicate[silent - answers.first : stop - answers.first].sum())
             self._encode(work, number, silent, stop, answers, produced)
         for row in sorted(answers.bad):
             number = int(work.batch.partitions[row])

@@ -20,8 +20,10 @@ from processor.assignment import Assignment, Policy
 from processor.codec import event_decoder, prediction_encoder
 from processor.commit import AtLeastOnce, Commits, ExactlyOnce, Identity, Snapshots
 from processor.config import consumer_properties, producer_properties, reader_properties
+from processor.errors import Unavailable
 from processor.http import HttpServer
 from processor.kafka.admin import Admin
+from processor.kafka.client import KafkaException
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.log import get_logger
@@ -62,10 +64,17 @@ def run(settings: Settings, *, create_topics: bool = False) -> int:
         apply_topics(settings)
     facts = require(settings)
     artifact = load_artifact(settings.model.artifact)
-    with ExitStack() as stack:
-        loop = _wire(settings, artifact, facts, stack)
-        with _signals(loop):
-            loop.run()
+    try:
+        with ExitStack() as stack:
+            loop = _wire(settings, artifact, facts, stack)
+            with _signals(loop):
+                loop.run()
+    except KafkaException as error:
+        raise Unavailable(
+            "Kafka refused what the processor asked for.",
+            error.args[0].str(),
+            "Nothing is lost. If a restart ends here again, see `processor check`, and the rights of the client.",
+        ) from error
     _LOG.info("stopped")
     return 0
 
@@ -105,7 +114,7 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     snapshots = Snapshots(arena, identity, settings.changelog_topic, Sweeper(rules.idle_ms))
 
     # The producer first: its `init_transactions` ends what a former life left open, before anything is read.
-    producer, changelog = _producers(settings, directory)
+    producer, changelog = _producers(settings, directory, facts)
     reader = ChangelogReader(reader_properties(settings), settings.changelog_topic)
     stack.callback(reader.close)
     admin = stack.enter_context(Admin(settings))
@@ -141,16 +150,21 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     topics = Topics(settings.output.topic, settings.dead_letter.topic, facts.dead_letter.partitions)
     loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics)
     made.append(loop)
+    stack.callback(loop.close)
     _serve(settings, artifact, loop, metrics, stack)
     return loop
 
 
 def _producers(
-    settings: Settings, directory: StateDirectory
+    settings: Settings, directory: StateDirectory, facts: Topology
 ) -> tuple[TransactionalProducer | IdempotentProducer, IdempotentProducer | None]:
     """The producer of outputs, and where there are no transactions one of its own for the changelog."""
     name = settings.kafka.group_instance_id or directory.process_id
     properties = producer_properties(settings, f"{settings.kafka.group_id}-{name}")
+    # A batch larger than its topic takes would be refused whole, again and again.
+    written = (facts.output, facts.dead_letter, facts.changelog)
+    largest = min(topic.max_message_bytes for topic in written) - KAFKA_RECORD_OVERHEAD_BYTES
+    properties["batch.size"] = min(int(properties["batch.size"]), largest)
     budget = settings.processing.unavailable_seconds
     if settings.exactly_once:
         return TransactionalProducer(properties, budget), None
@@ -160,15 +174,17 @@ def _producers(
 def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics, stack: ExitStack) -> None:
     """The HTTP endpoints, and the watchdog, each on a thread of its own."""
     metrics.model(artifact.model_id, artifact.mode)
+    patience = settings.processing.unavailable_seconds + _WATCHDOG_GRACE_SECONDS
     server = HttpServer(
         settings.http.address,
         metrics=metrics.render,
         ready=loop.readiness,
         status=loop.status,
         heartbeat_age=loop.heartbeat_age,
+        heartbeat_limit_seconds=patience,
     )
     stack.enter_context(server)
-    stack.enter_context(Watchdog(loop.heartbeat_age, settings.processing.unavailable_seconds + _WATCHDOG_GRACE_SECONDS))
+    stack.enter_context(Watchdog(loop.heartbeat_age, patience))
     _LOG.info("listening", host=settings.http.address.host, port=server.port)
 
 

@@ -125,6 +125,9 @@ def producer_properties(settings: Settings, transactional_id: str) -> ClientProp
         "batch.size": 2**20,
         # A transaction larger than the default of 100,000 messages would meet a full queue again and again.
         "queue.buffering.max.messages": 2_000_000,
+        # The queue is bounded by the commits, and a record by its topic: the client's own limits would come first.
+        "queue.buffering.max.kbytes": 2_147_483_647,
+        "message.max.bytes": 100_000_000,
         "compression.type": "none",
     }
     if settings.exactly_once:

@@ -7,6 +7,7 @@ broker timed out, which look alike) a new one is made, and its `init_transaction
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from processor.errors import OwnershipLost, Unavailable
@@ -15,7 +16,7 @@ from processor.kafka.retry import CommitFailed, is_retriable, repeat
 from processor.log import kafka_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from processor.kafka.client import KafkaError, Message, TopicPartition
 
@@ -112,18 +113,23 @@ class TransactionalProducer(_Queue):
                 "See that the brokers are up and that transactional.id may be used (ACL on TransactionalId).",
             ) from None
 
-    def _guard(self, call: Callable[[], T]) -> T:
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What the client refuses in here ends the transaction. A send is never repeated: half of it may be queued."""
         try:
-            return repeat(call, self._budget)
+            yield
         except KafkaException as error:
-            cause = error.args[0]
             if is_retriable(error):
                 raise Unavailable(
                     f"A transaction could not be ended within {self._budget:.0f} s.",
-                    cause.str(),
+                    error.args[0].str(),
                     "Nothing is lost: start again once the brokers are back.",
                 ) from None
-            raise CommitFailed(cause.str()) from None
+            raise CommitFailed(error.args[0].str()) from None
+
+    def _guard(self, call: Callable[[], T]) -> T:
+        with self._failing():
+            return repeat(call, self._budget)
 
     def begin(self) -> None:
         """Begins a transaction if none is open."""
@@ -134,7 +140,8 @@ class TransactionalProducer(_Queue):
     def send(self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Sends messages to one partition, in order."""
         self.begin()
-        self._guard(lambda: self._send(topic, partition, keys, values))
+        with self._failing():
+            self._send(topic, partition, keys, values)
 
     def send_one(
         self,
@@ -147,7 +154,8 @@ class TransactionalProducer(_Queue):
     ) -> None:
         """Sends one message, with headers or with a call-back for its delivery."""
         self.begin()
-        self._guard(lambda: self._send_one(topic, partition, key, value, headers, on_delivery))
+        with self._failing():
+            self._send_one(topic, partition, key, value, headers, on_delivery)
 
     def send_offsets(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
         """Puts consumed offsets into the transaction. The broker refuses those of a former generation."""

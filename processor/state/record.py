@@ -59,7 +59,7 @@ _CRC_AT: Final = 40
 
 _ANOTHER_MODEL_HINT: Final = (
     "Run the processor with the artifact that wrote these states, "
-    "or begin anew with `processor reset` or another group id."
+    "or begin anew under another kafka.group_id."
 )
 _REBUILD_HINT: Final = "Delete the partition's store: it is rebuilt from its changelog."
 
@@ -239,7 +239,7 @@ def _newer(what: str, form: int) -> Incompatible:
     return Incompatible(
         f"A stored {what} has the format {form}, and this version knows formats up to {FORMAT}.",
         "A newer version of the processor wrote it.",
-        "Run that version, or begin anew with `processor reset`.",
+        "Run that version, or begin anew under another kafka.group_id.",
     )
 
 

@@ -83,7 +83,7 @@ def test_topics_of_others_are_accepted_where_they_are_right(
     assert len(topology.input.topic_id) == 22
     # What may be written is the least of what the topic and the client take.
     assert topology.dead_letter.max_message_bytes == 5000
-    assert topology.output.max_message_bytes == 1_000_000
+    assert topology.output.max_message_bytes == 1_048_588
 
 
 def test_wrong_topics_are_refused_and_left_alone(make: Callable[..., Settings], kafka: EmbeddedKafka) -> None:
