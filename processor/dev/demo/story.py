@@ -1,0 +1,264 @@
+"""The demo's story, act by act: train, convert, start, kill twice under load, stop, and judge every prediction.
+
+The main thread reads what comes out and tells the story; the load is written by a thread of its own, the processor and
+the broker are processes. Keras is asked when the load is over: nothing but the processor is to be busy meanwhile.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from processor.dev import jars
+from processor.dev.demo import screen
+from processor.dev.demo.check import Outcome, check
+from processor.dev.demo.figures import Figures
+from processor.dev.demo.house import DEAD_LETTERS, INPUT, OUTPUT, House
+from processor.dev.demo.kills import Kill
+from processor.dev.kafka import require_installed
+from processor.dev.load import Load, Sent
+from processor.dev.reader import read_topic
+from processor.errors import Unavailable
+from processor.model.convert import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from processor.dev.demo.tail import Tail
+    from processor.dev.process import ProcessorProcess
+    from processor.model.convert.example import Trained
+
+EVENTS: Final = 240_000
+KEYS: Final = 3_000
+RATE: Final = 10_000.0
+PARTITIONS: Final = 4
+_KILLS_AT: Final = (0.3, 0.6)  # of the load
+_LOAD_WAITS_AT: Final = (0.55, 0.9)  # of the load: so far it goes while the first or the second kill is not over
+_SILENCE_SECONDS: Final = 60.0  # without a prediction while events wait: something is broken
+_LAST_SILENCE_SECONDS: Final = 20.0  # after the last event: what has not come by then is lost
+_INTERRUPTED: Final = 130
+
+
+def run(
+    *,
+    keys: int = KEYS,
+    events: int = EVENTS,
+    rate: float = RATE,
+    directory: Path | None = None,
+    keep: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Runs the demo; 0 when nothing was lost, doubled or different, else 1; 128 + the signal's number after Ctrl-C.
+
+    rate: events a second. directory: where its files go while it runs; None for a temporary one. keep: leave them.
+
+    Raises:
+        ProcessorError: a part of it cannot be had, or failed; nothing of it is left behind.
+    """
+    console = console or Console()
+    with _signals() as received:
+        try:
+            return _Story(console, keys, events, rate).play(directory, keep)
+        except KeyboardInterrupt:
+            console.print("\nInterrupted: everything that was started has been ended.", highlight=False)
+            return 128 + received[0] if received else _INTERRUPTED
+
+
+@dataclass(slots=True)
+class _Story:
+    console: Console
+    keys: int
+    events: int
+    rate: float
+
+    def play(self, directory: Path | None, keep: bool) -> int:
+        require_installed()
+        jars.class_path()  # the first time it fetches them, with a progress bar of its own
+        house = House(directory, keep=keep)
+        try:
+            outcome = self._acts(house)
+        finally:
+            with _deaf():
+                house.close()
+        if keep:
+            self.console.print(f"Kept: {house.directory}", highlight=False, soft_wrap=True)
+        # Programs read this line: no markup, no colour, no wrapping.
+        self.console.file.write(f"{outcome.last_line}\n")
+        self.console.file.flush()
+        return 0 if outcome else 1
+
+    def _acts(self, house: House) -> Outcome:
+        trained = self._prepare(house)
+        load = Load(seed=1, events=self.events, keys=self.keys, shape=(3,), partitions=PARTITIONS)
+        figures = Figures(load.events)
+        kills = [
+            Kill("first kill", round(_KILLS_AT[0] * load.events), self.rate),
+            Kill("second kill, disk lost", round(_KILLS_AT[1] * load.events), self.rate, with_disk=True),
+        ]
+        self._start(house)
+        self._serve(house, load, figures, kills)
+        self._stop(house)
+        outcome = self._judge(house, trained)
+        screen.summary(self.console, outcome, figures, kills)
+        return outcome
+
+    def _prepare(self, house: House) -> Trained:
+        """Trains and converts, while the broker starts."""
+        from processor.model.convert.example import INPUT as SAMPLES
+        from processor.model.convert.example import WINDOW, train
+
+        kafka = house.start_kafka()
+        with screen.step(self.console, "Train a Keras model") as tell:
+            tell("loading TensorFlow")
+            trained = train(house.directory / "model.keras", epoch_done=lambda n, of: tell(f"epoch {n} of {of}"))
+            tell(
+                f"LSTM(32), LSTM(16), Dense(1), {trained.parameters:,} weights, windows of {WINDOW} {SAMPLES}, "
+                f"accuracy {trained.accuracy:.1%}"
+            )
+        with screen.step(self.console, "Convert it to a step graph") as tell:
+            report = convert(trained.path, house.artifact, mode="carry", progress=lambda stage, _: tell(stage))
+            tell("")
+        report.render(self.console)
+        with screen.step(self.console, "Start Apache Kafka") as tell:
+            kafka.join()
+            tell(f"ready at {house.bootstrap_servers} after {kafka.seconds:.1f} s, meanwhile")
+        return trained
+
+    def _start(self, house: House) -> None:
+        with screen.step(self.console, "Start the processor") as tell:
+            process = house.start_processor().wait_ready()
+            tell(f"process {process.pid}, {PARTITIONS} partitions, exactly once")
+
+    def _serve(self, house: House, load: Load, figures: Figures, kills: list[Kill]) -> None:
+        """The load, the kills and the ways back; returns when every event was answered, or nothing comes any more."""
+        process = house.processor
+        assert process is not None
+        tail = house.start_tail(load, figures)
+        figures.started = time.monotonic()
+        figures.happened(f"{self.rate:,.0f} events/s of {load.keys:,} keys begin")
+
+        def on_batch(sent: Sent) -> None:
+            figures.sends.add(sent.events, time.monotonic())
+            while sent.events >= _bound(kills, load.events) and not house.stopping:
+                time.sleep(0.02)
+
+        producing = house.start_load(load, self.rate, on_batch)
+        heard = time.monotonic()
+        loaded = False
+        with screen.showing(self.console) as show:
+            while not (loaded and figures.answered >= load.events):
+                if tail.read(0.02):
+                    heard = time.monotonic()
+                self._follow(kills, house, tail, figures)
+                _must_run(process)
+                show(figures)
+                if not loaded and not producing.running:
+                    loaded = True
+                    figures.happened(f"all {load.events:,} events sent")
+                if _gives_up(time.monotonic() - heard, loaded, process):
+                    break
+            figures.happened("every event is answered" if figures.answered >= load.events else "no more answers come")
+            show(figures, at_once=True)
+
+    def _follow(self, kills: list[Kill], house: House, tail: Tail, figures: Figures) -> None:
+        process = house.processor
+        assert process is not None
+        for kill in kills:
+            if kill.over:
+                continue
+            if not kill.planned:
+                kill.see(process, tail, figures)
+            elif figures.sent >= kill.at_events and figures.answered:
+                kill.strike(process, house.state, figures)
+            return  # one after the other
+
+    def _stop(self, house: House) -> None:
+        assert house.processor is not None
+        with screen.step(self.console, "Stop the processor") as tell:
+            code = house.processor.sigterm()
+            if code != 0:
+                raise Unavailable(f"The processor ended with exit code {code} after SIGTERM.", _log_of(house.processor))
+            tell("SIGTERM, exit code 0")
+
+    def _judge(self, house: House, trained: Trained) -> Outcome:
+        from processor.model.convert.example import FEATURES, at_every_step
+        from processor.model.convert.example import INPUT as SAMPLES
+
+        with screen.step(self.console, "Compare every prediction with Keras") as tell:
+            tell("reading the topics from their beginning")
+            servers = house.bootstrap_servers
+            topics = (read_topic(servers, INPUT), read_topic(servers, OUTPUT), read_topic(servers, DEAD_LETTERS))
+            outcome = check(topics, {SAMPLES: (FEATURES,)}, at_every_step(trained), tell=tell)
+            tell("")
+        return outcome
+
+
+def _bound(kills: list[Kill], events: int) -> float:
+    """How many events may be sent: a load that ended before a process is back would show nothing of its way back."""
+    for kill, share in zip(kills, _LOAD_WAITS_AT, strict=True):
+        if not kill.over:
+            return share * events
+    return float("inf")
+
+
+def _must_run(process: ProcessorProcess) -> None:
+    if not process.running:
+        raise Unavailable(f"The processor ended by itself, with exit code {process.exit_code}.", _log_of(process))
+
+
+def _gives_up(silent_seconds: float, loaded: bool, process: ProcessorProcess) -> bool:
+    """Whether what has not come by now is taken as lost. Silence earlier than that is a failure of the demo itself."""
+    if loaded and silent_seconds > _LAST_SILENCE_SECONDS and process.is_ready():
+        return True
+    if silent_seconds > _SILENCE_SECONDS:
+        raise Unavailable(f"No prediction has come for {_SILENCE_SECONDS:.0f} s.", _log_of(process))
+    return False
+
+
+def _log_of(process: ProcessorProcess) -> str:
+    tail = "\n".join(process.log().splitlines()[-30:])
+    return f"The end of its log:\n{tail}"
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does; yields the number of the signal that did."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ends nothing while everything is being ended: a second Ctrl-C would leave processes and files behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
