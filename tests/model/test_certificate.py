@@ -24,13 +24,12 @@ from processor.model.convert import (
     NotThisModel,
     Obstacle,
     Report,
-    on_terminal,
     properties,
     rules,
     verify,
 )
 from processor.model.convert.properties import Subject
-from processor.model.convert.sequences import random_sequences
+from processor.model.convert.sequences import given_sequences, random_sequences
 from processor.model.engine import Engine
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ class TestExact:
         }  # fmt: skip
         assert set(checks(tumbling[2])) - names == {"a new sequence after N"}
         assert all(check["passed"] for check in (checks(fixed[2]) | checks(tumbling[2])).values())
+        assert [n for n, _ in tumbling[2].certificate["growth"]["probability"]] == [1, 2, 3, 4, 5, 6, 7]
         assert [n for n, _ in fixed[2].certificate["growth"]["probability"]][-1] == 512
 
     def test_the_manifest_has_it(self, fixed: tuple[Any, Path, Report]) -> None:
@@ -153,15 +153,6 @@ class TestReport:
         assert said["words"] == 96
         assert said["errors"] == fixed[2].errors
         assert said["inputs"] == [{"name": "samples", "shape": [3], "dtype": "float32", "static": False}]
-
-    def test_progress_on_a_terminal_only(self) -> None:
-        for terminal in (True, False):
-            console = Console(file=io.StringIO(), force_terminal=terminal)
-            with on_terminal(console) as progress:
-                assert (progress is not None) == terminal
-                if progress:
-                    progress("every prefix", 0.5)
-            assert ("every prefix" in console.file.getvalue()) == terminal  # type: ignore[attr-defined]
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         told: list[tuple[str, float]] = []
@@ -368,9 +359,13 @@ class TestExamples:
     def test_ones_own_sequences(self, fixed: tuple[Any, Path, Report], tmp_path: Path) -> None:
         x = models.sequences(100, 30)
         np.savez(tmp_path / "examples.npz", samples=x)
-        for examples in (x, {"samples": x}, tmp_path / "examples.npz"):
-            report = verify(fixed[1], fixed[0], examples=examples)
-            assert report.certificate["sequences"] == {"random": 8, "given": 50}
+        report = verify(fixed[1], fixed[0], examples=tmp_path / "examples.npz")
+        assert report.certificate["sequences"] == {"random": 8, "given": 50}
+        (spec,) = report.inputs
+        for examples in ({"samples": x}, {"x": x}, x, x.tolist(), x.astype(np.float64)):
+            given = given_sequences(examples, spec)
+            assert given is not None
+            assert given.tobytes() == x[::2].tobytes()
 
     def test_an_error_in_them_alone_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A rule that is wrong for large numbers only, of which there are none among the random ones."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from processor.model.convert.progress import on_terminal
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
 
-__all__ = ["ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "on_terminal", "verify"]
+__all__ = ["ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "verify"]
 
 
 def convert(

@@ -40,17 +40,17 @@ class Errors:
     not_finite: int = 0
     compared: int = 0
 
-    def take(self, name: str, step: int, got: NDArray[np.float32], truth: NDArray[np.float32], which: str) -> None:
-        """Answers [R, ...] of one output after `step` samples, held against the truth."""
+    def take(self, name: str, length: int, got: NDArray[np.float32], truth: NDArray[np.float32], place: str) -> None:
+        """Answers [R, ...] of one output to sequences of a length, held against the truth. `place` has a {row}."""
         error = scaled_error(got, truth)
         self.compared += truth.size
         self.not_finite += int(truth.size - np.isfinite(truth).sum())
         seen = self.growth.setdefault(name, {})
-        seen[step] = max(seen.get(step, 0.0), error)
+        seen[length] = max(seen.get(length, 0.0), error)
         if error > self.greatest.get(name, -1.0):
             self.greatest[name] = error
             row = max(range(len(truth)), key=lambda r: scaled_error(got[r], truth[r]))
-            self.where[name] = f"output {name!r}, {which} sequence {row}, after sample {step}"
+            self.where[name] = place.replace("{row}", str(row))
 
     @property
     def worst(self) -> tuple[float, str]:
@@ -76,7 +76,8 @@ def every_prefix(
         start = 0 if subject.artifact.length is None else (t - 1) // subject.artifact.length * subject.artifact.length
         known = truth.newest(sequences[:, start:t])
         for spec, got, value in zip(outputs, np.split(flat[:, t - 1], widths, axis=1), known, strict=True):
-            errors.take(spec.name, t, got.reshape(-1, *spec.shape), value, which)
+            place = f"output {spec.name!r}, {which} sequence {{row}}, after sample {t}"
+            errors.take(spec.name, t - start, got.reshape(-1, *spec.shape), value, place)
         if tick:
             tick((rank + 1) / len(lengths))
 
