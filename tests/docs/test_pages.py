@@ -1,0 +1,170 @@
+"""The pages say what the code says: links, paths, metrics, exit codes, refusals, settings, failpoints, layers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import test_layers
+from processor import errors, failpoints, metrics
+from processor.cli import app
+from processor.config.settings import Settings
+from processor.model.artifact.layout import Mode
+from processor.state.record import HEADER_BYTES
+from processor.types import Reason
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "processor/DESIGN.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+SEMANTICS = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "processor" / "DESIGN.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def runtime_sources() -> Iterator[Path]:
+    """The modules of the service: without the converter and what is for development."""
+    for path in sorted((ROOT / "processor").rglob("*.py")):
+        if not {"convert", "dev"} & set(path.parts):
+            yield path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_path_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for path in re.findall(r"`((?:processor|tests|docs|schemas|deploy)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_design_names_its_modules_as_they_are_called() -> None:
+    """Short names in the design stand below processor/."""
+    for name in set(re.findall(r"`([\w/]+\.py)`", DESIGN)):
+        assert list((ROOT / "processor").rglob(name)) or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("processor ")])
+def test_every_command_that_is_shown_exists_with_its_options(command: str) -> None:
+    result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_every_command_that_is_mentioned_exists() -> None:
+    names = set()
+    for page in PAGES:
+        names |= set(re.findall(r"`processor ((?:config |topics )?[a-z]+)", page.read_text(encoding="utf-8")))
+    assert {"convert", "info", "topics apply"} <= names
+    for name in names:
+        assert CliRunner().invoke(app, [*name.split(), "--help"]).exit_code == 0, name
+
+
+def test_every_metric_is_in_the_table_with_what_to_do() -> None:
+    rows = []
+    for spec in metrics.TABLE:
+        name = metrics.PREFIX + spec.name + (f"{{{spec.label}}}" if spec.label else "")
+        rows.append(f"| `{name}` | {spec.type} | {spec.help} | {spec.advice} |")
+    assert re.findall(rf"^\| `{metrics.PREFIX}.*\|$", OPERATIONS, re.MULTILINE) == rows
+
+
+def test_every_metric_that_is_mentioned_is_one() -> None:
+    names = {metrics.PREFIX + spec.name for spec in metrics.TABLE}
+    for page in PAGES:
+        mentioned = set(re.findall(rf"`({metrics.PREFIX}[a-z_]+)", page.read_text(encoding="utf-8")))
+        assert mentioned <= names, page
+
+
+def test_every_exit_code_has_its_row() -> None:
+    classes = {kind.exit_code: kind.__name__ for kind in errors.ProcessorError.__subclasses__()}
+    rows = re.findall(r"^\| (\d) \| (?:`(\w+)`)? ?\|", OPERATIONS, re.MULTILINE)
+    assert {int(code): name for code, name in rows} == {0: "", 1: "", **classes}
+
+
+def facts_of(*kinds: str) -> Iterator[tuple[str, str, int]]:
+    """What the service says where it raises one of these: kind, the longest piece of fixed text, exit code."""
+    for path in runtime_sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args:
+                fact = node.args[0]
+                pieces = [part for part in ast.walk(fact) if isinstance(part, ast.Constant)]
+                texts = [part.value for part in pieces if isinstance(part.value, str)]
+                if texts:
+                    yield node.func.id, max(texts, key=len).strip(), getattr(errors, node.func.id).exit_code
+
+
+REFUSALS = sorted(set(facts_of("Incompatible", "Unavailable", "OwnershipLost", "StateCorrupt")))
+
+
+@pytest.mark.parametrize(("kind", "text", "code"), REFUSALS)
+def test_every_refusal_is_explained_under_its_exit_code(kind: str, text: str, code: int) -> None:
+    rows = [line for line in OPERATIONS.splitlines() if line.startswith("| ") and text in line]
+    assert any(f" | {code} | " in row for row in rows), f"{kind}: {text}"
+
+
+def test_every_place_in_the_pages_that_a_hint_names_is_there() -> None:
+    for path in runtime_sources():
+        for title, page in re.findall(r"'([A-Z][\w ]+)' in (docs/\w+\.md)", path.read_text(encoding="utf-8")):
+            assert f"# {title}\n" in (ROOT / page).read_text(encoding="utf-8"), title
+
+
+def test_every_log_line_is_listed() -> None:
+    logged = set()
+    for path in runtime_sources():
+        text = path.read_text(encoding="utf-8")
+        logged |= set(re.findall(r'(?:_LOG|get_logger\(\))\.(?:info|warning|error)\("([a-z_.]+)"', text))
+    assert len(logged) > 20
+    listed = OPERATIONS[OPERATIONS.index("The log has one line") : OPERATIONS.index("## Metrics")]
+    assert logged - set(re.findall(r"`([a-z_.]+)`", listed)) == set()
+    assert set(re.findall(r"`([a-z_.]+)`", listed)) - logged == {"check"}
+
+
+def test_every_setting_of_sequences_and_every_reason_is_explained() -> None:
+    section: Any = Settings.model_fields["sequence"].annotation
+    for name, field in section.model_fields.items():
+        assert re.search(rf"^\| `{name}` \| {field.default:g}\b", SEMANTICS, re.MULTILINE), name
+    assert re.findall(r"^\| `(\w+)` \| (?:has|is|lacks|names|holds|reserved)\b", SEMANTICS, re.MULTILINE) == list(
+        Reason
+    )
+    assert {"carry", "tumbling"} < set(Mode.__args__)  # type: ignore[attr-defined]
+
+
+def test_every_setting_that_is_mentioned_is_one() -> None:
+    sections = {name: set(section.annotation.model_fields) for name, section in Settings.model_fields.items()}  # type: ignore[union-attr]
+    for page in PAGES:
+        for section, name in re.findall(r"`\[?(\w+)\.(\w+)\b", page.read_text(encoding="utf-8")):
+            if section in sections and name not in ("keras", "py"):  # those are files
+                assert name in sections[section], f"{page}: {section}.{name}"
+
+
+def test_the_design_has_every_failpoint_and_the_bytes_of_a_record() -> None:
+    assert set(re.findall(r"`((?:commit|assign|revoke)\.[a-z_]+)`", DESIGN)) >= set(failpoints.NAMES)
+    assert f"a header of {HEADER_BYTES} bytes" in DESIGN
+    record = (ROOT / "processor" / "state" / "record.py").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```\n(u8 format .*?)```", DESIGN, re.DOTALL)
+    assert all(line in record for line in block.splitlines())
+
+
+def test_the_design_shows_the_layers_that_are_tested() -> None:
+    (block,) = re.findall(r"```\n(cli\n.*?)```", DESIGN, re.DOTALL)
+    rows = [re.split(r"\s{2,}", line)[0].split(" | ") for line in block.splitlines() if line]
+    shown = ([name.removeprefix("processor.") for name in row] for row in test_layers.LAYERS)
+    assert rows[:-1] == [row for row in shown if row != ["__main__"]]
+    assert rows[-1] == [test_layers.CONVERTER.removeprefix("processor.")]
+
+
+def test_nothing_names_who_wrote_it_or_where_packages_come_from() -> None:
+    words = re.compile(r"/(?:root|home|work)/|artifactory|pythonhosted|\bpypi\.", re.IGNORECASE)
+    for page in [*PAGES, ROOT / "Dockerfile", ROOT / "Makefile", ROOT / "pyproject.toml"]:
+        assert not words.search(page.read_text(encoding="utf-8").replace("/work --workdir /work", "")), page

@@ -1,0 +1,114 @@
+"""The README runs: its commands in their order, its event and its prediction, its lines of Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from processor.dev.kafka import EmbeddedKafka
+from processor.dev.reader import read_topic
+from processor.kafka.client import Producer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TWO_COMMANDS, OWN_MODEL = (block.splitlines() for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL))
+EVENT, PREDICTION = re.findall(r"```json\n(.*?)\n```", README, re.DOTALL)
+(LIBRARY,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+KEY = re.search(r"with the key `(.*?)`", README)[1]  # type: ignore[index]
+
+
+def test_it_is_one_screen() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("line", TWO_COMMANDS)
+def test_the_two_commands_are_the_makefiles(line: str) -> None:
+    done = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(".venv/bin/")
+
+
+@pytest.mark.parametrize(("example", "schema"), [(EVENT, "event"), (PREDICTION, "prediction")])
+def test_the_examples_are_of_their_schemas(example: str, schema: str) -> None:
+    text = (ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8")
+    Draft202012Validator(json.loads(text)).validate(json.loads(example))
+
+
+@pytest.fixture
+def commands(kafka: EmbeddedKafka, name: Callable[[str], str], tmp_path: Path) -> dict[str, str]:
+    """The environment of the README's reader, but for Kafka's address and the topics' names."""
+    own = {variable: value for variable, value in os.environ.items() if not variable.startswith("PROCESSOR_")}
+    return own | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "PROCESSOR_KAFKA__GROUP_ID": name("group"),
+        "PROCESSOR_INPUT__TOPIC": name("samples"),
+        "PROCESSOR_OUTPUT__TOPIC": name("probabilities"),
+        "PROCESSOR_DEAD_LETTER__TOPIC": name("dead"),
+        "PROCESSOR_HTTP__LISTEN": "127.0.0.1:0",
+    }
+
+
+@pytest.fixture
+def following(commands: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """All its commands were typed; the last one runs."""
+    from model.models import fixed_model
+
+    fixed_model().save(tmp_path / "model.keras")
+    *first, last = map(shlex.split, OWN_MODEL)
+    for command in first:
+        done = subprocess.run(command, cwd=tmp_path, env=commands, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(last, cwd=tmp_path, env=commands, stdout=log, stderr=log, text=True)
+    yield running
+    running.kill()
+    running.wait()
+
+
+def test_its_event_gets_its_prediction(
+    following: subprocess.Popen[str], commands: dict[str, str], kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    topic, output = commands["PROCESSOR_INPUT__TOPIC"], commands["PROCESSOR_OUTPUT__TOPIC"]
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer.produce(topic, key=KEY, value=EVENT)
+    producer.flush(30)
+    found: list[Any] = []
+    deadline = time.monotonic() + 60
+    while not found:
+        assert following.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+        found = [record for records in read_topic(kafka.bootstrap_servers, output).values() for record in records]
+    (record,) = found
+    shown, answer = json.loads(PREDICTION), json.loads(record.value)
+    assert record.key.decode() == KEY
+    assert list(answer) == list(shown)
+    settled = ("step", "time", "offset", "warm")
+    assert [answer[field] for field in settled] == [shown[field] for field in settled]
+    assert {type(value) for value in answer.values()} == {type(value) for value in shown.values()}
+
+    following.send_signal(signal.SIGTERM)
+    assert following.wait(60) == 0
+
+    places: dict[str, Any] = {}
+    former = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        exec(LIBRARY, places)
+    finally:
+        os.chdir(former)
+    assert places["probabilities"].shape == (2, 1)
+    assert float(places["probabilities"][0, 0]) == pytest.approx(answer["probability"], abs=1e-6)
