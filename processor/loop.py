@@ -36,6 +36,7 @@ _LOG = get_logger()
 _LEAVING_AT_ONCE: Final = 50_000  # records of one commit while partitions leave, so that none outlives its transaction
 _LEAST_ROWS: Final = 64  # of a slice, however slow the model is
 _LOOK_SECONDS: Final = 1.0
+_LATE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +277,12 @@ class Loop:
     def _commit(self, slots: Int32Array) -> None:
         started = self.clock()
         done = self.commits.commit(list(self.assignment.partitions.values()), slots, started, _now_ms())
-        self._committed_at = self.clock()
-        self.metrics.committed(done, self._committed_at - started)
+        now = self.clock()
+        if now - self._committed_at > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
+            late = round(now - self._committed_at, 3)
+            _LOG.warning("committed_late", seconds_since_the_last=late, commit_seconds=round(now - started, 3))
+        self._committed_at = now
+        self.metrics.committed(done, now - started)
 
     def _take_the_way_back(self, error: CommitFailed | None = None) -> None:
         if error is not None:
