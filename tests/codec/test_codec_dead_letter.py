@@ -102,6 +102,22 @@ def test_a_dead_letter_always_fits_and_is_never_cut_without_need(
         assert not dead.key, "the value goes last"
 
 
+def varint(number: int) -> int:
+    """Bytes of a zigzag varint of a number that is not negative."""
+    return max(1, -(-(2 * number).bit_length() // 7))
+
+
+@given(blobs, blobs, st.integers(0, 400))
+def test_the_size_is_that_of_kafka_s_record_format_or_a_little_more(
+    key: bytes | None, value: bytes | None, detail: int
+) -> None:
+    headers = letter(key, value, BadEvent(Reason.LATE, "d" * detail), limit=10**9).headers
+    body = 1 + 1 + 1 + varint(len(headers))  # attributes, timestamp delta, offset delta
+    body += sum(varint(len(blob or b"")) + len(blob or b"") for blob in (key, value))
+    body += sum(varint(len(name)) + len(name) + varint(len(content)) + len(content) for name, content in headers)
+    assert 0 <= record_bytes(key, value, headers) - (61 + varint(body) + body) <= 40
+
+
 def test_a_topic_too_small_for_the_headers_is_refused() -> None:
     with pytest.raises(ConfigError, match="at most 1023 bytes"):
         letter(b"k", b"v", limit=SMALLEST_LIMIT - 1)

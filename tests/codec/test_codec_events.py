@@ -253,6 +253,22 @@ def test_a_deep_event_is_judged_alike_however_much_stack_its_caller_has_used() -
     assert under(sys.getrecursionlimit() // 2) == under(0)
 
 
+def test_a_full_stack_is_never_the_event_s_fault() -> None:
+    decoder = event_decoder("json", THREE, max_ahead_ms=0)
+    deep = batch([b'{"features":[1,2,3],"x":%b%b}' % (b"[" * 63, b"]" * 63)])
+    good = decoder.decode(deep)
+
+    def under(frames: int) -> Events:
+        return decoder.decode(deep) if frames == 0 else under(frames - 1)
+
+    for frames in range(sys.getrecursionlimit() // 2, sys.getrecursionlimit()):
+        try:
+            events = under(frames)
+        except RecursionError:
+            continue
+        assert row_of(events, 0) == row_of(good, 0)
+
+
 def test_brackets_in_text_and_beside_each_other_are_not_deep() -> None:
     wide = b"[" + b",".join([b"[]"] * 5000) + b"]"
     events = decode(

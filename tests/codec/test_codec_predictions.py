@@ -82,6 +82,15 @@ def test_thousands_of_random_bit_patterns_read_back_from_the_shortest_digits() -
     assert max(len(text.split(b"e")[0].strip(b"-").replace(b".", b"").strip(b"0")) for text in printed) <= 9
 
 
+@pytest.mark.parametrize("bits", [0x15AE43FD, 0x95AE43FD])
+@pytest.mark.parametrize("neighbour", [-1, 0, 1])
+def test_the_one_float32_that_is_rounded_twice_reads_back(bits: int, neighbour: int) -> None:
+    # Its shortest digits, 7.038531e-26, read as a double and then rounded to float32, give the float32 above it.
+    number = np.full((3, 2), bits + neighbour, np.uint32).view(np.float32)
+    for line in encode(prediction_encoder("json", [TensorSpec("y", (2,))], "00000000"), {"y": number}):
+        assert np.array(json.loads(line)["probability"]).astype(np.float32).tobytes() == number[0].tobytes()
+
+
 def test_a_prediction_does_not_depend_on_what_is_encoded_with_it() -> None:
     encoder = prediction_encoder("json", [TensorSpec("y", (2, 2))], "00000000")
     numbers = np.random.default_rng(1).normal(size=(5000, 2, 2)).astype(np.float32)
