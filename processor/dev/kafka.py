@@ -231,7 +231,8 @@ class EmbeddedKafka:
                     "Take an empty directory.",
                 )
             return kept["id"], kept["controller"], kept["brokers"]
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that began with a dash would be read as an option by the tool that formats the data directory.
+        cluster_id = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         controller, *brokers = free_ports(self._count + 1)
         self.directory.mkdir(parents=True, exist_ok=True)
         kept = {"id": cluster_id, "controller": controller, "brokers": brokers, "separate": self._separate}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psutil
 import pytest
@@ -180,3 +182,9 @@ def test_free_ports_pass_over_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(kafka, "_PORTS", range(port, port + 1))
         with pytest.raises(Unavailable, match="free ports"):
             free_ports(1)
+
+
+def test_no_clusters_id_looks_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uuid.uuid4", lambda: UUID(bytes=b"\xf8" * 16))  # in url-safe base64 it begins with a dash
+    EmbeddedKafka(tmp_path)
+    assert not json.loads((tmp_path / "cluster.json").read_text())["id"].startswith("-")
