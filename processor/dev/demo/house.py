@@ -6,7 +6,10 @@ broker is just being started by another thread; after it, no process and no thre
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -167,8 +170,14 @@ class House:
         if self._tail is not None:
             self._tail.close()
         if self.kafka is not None:
+            self._interrupt_start(self.kafka)
             self.kafka.kill_all()
-            while self._starting is not None and not self._starting.ends_within(0.1):
-                self.kafka.kill_all()  # what was started meanwhile
         if not self._keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _interrupt_start(self, kafka: EmbeddedKafka) -> None:
+        """Ends a start that still goes on: whoever waits for a node sees that it has ended, and gives up."""
+        while self._starting is not None and not self._starting.ends_within(0.1):
+            for pid in kafka.pids.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)

@@ -120,10 +120,10 @@ def _picture(figures: Figures, now: float) -> RenderableType:
 def _numbers(figures: Figures, now: float) -> RenderableType:
     latency = figures.latency(now)
     p50, p99 = ("-", "-") if latency is None else (_duration(latency[0]), _duration(latency[1]))
-    numbers = Table.grid(expand=True, padding=(0, 1))
+    numbers = Table.grid(expand=True, padding=(0, 2, 0, 0))
     for _ in range(4):
         numbers.add_column(style="dim")
-        numbers.add_column(justify="right")
+        numbers.add_column(justify="right", ratio=1)
     numbers.add_row(
         *("events/s", f"[bold]{figures.events_per_second(now):,.0f}[/]"),
         *("events", f"{figures.sent:,}"),

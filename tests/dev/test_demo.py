@@ -1,0 +1,326 @@
+"""The demo ends as it says: zeros when all is well, true numbers when not, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pytest
+from rich.console import Console
+
+from processor.dev.demo import screen
+from processor.dev.demo.check import Outcome, check
+from processor.dev.demo.figures import Figures, Prediction, SendTimes
+from processor.dev.demo.house import Background, House
+from processor.dev.demo.kills import Kill
+from processor.dev.demo.story import _bound, _must_run
+from processor.dev.load import Load
+from processor.dev.oracle import Rules, expected
+from processor.dev.process import ProcessorProcess
+from processor.dev.reader import Record
+from processor.dev.truth import input_records
+from processor.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from processor.dev.reader import Topic
+
+MARK = "DEMO_TEST_MARK"
+SMALL = ("--keys", "200", "--events", "4000", "--rate", "800")
+
+
+class Demo:
+    """`processor demo` in a process of its own, with a directory for temporary files that is its alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.temporary, self.mark = directory / "tmp", uuid.uuid4().hex
+        self.temporary.mkdir()
+        self.lines: list[str] = []
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "processor", "demo", *SMALL],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, MARK: self.mark, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+
+    def read_until(self, text: str) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if text in line:
+                return
+        raise AssertionError(f"ended before {text!r}:\n{self.output}")
+
+    def finish(self) -> int:
+        rest, _ = self.popen.communicate(timeout=240)
+        self.lines += rest.splitlines()
+        return self.popen.returncode
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def processes(self) -> list[psutil.Process]:
+        """All that were started by it, and that still run: every child has inherited the mark."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def must_have_left_nothing(self) -> None:
+        deadline = time.monotonic() + 10  # the watchdog of the children ends a moment after the demo
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.processes() == []
+        assert list(self.temporary.iterdir()) == []
+
+
+@pytest.fixture
+def demo(embedded_kafka_installed: None, tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path)
+    yield demo
+    for process in demo.processes():
+        process.kill()
+    demo.popen.wait()
+
+
+def test_the_demo_kills_twice_and_loses_nothing(demo: Demo) -> None:
+    assert demo.finish() == 0, demo.output
+    assert demo.lines[-1] == "0 lost, 0 doubled, 0 differing"
+    happened = [line.split(" s  ", 1)[-1] for line in demo.lines]
+    assert happened.count("SIGKILL") == happened.count("SIGKILL, and its disk is deleted") == 1
+    assert sum(line.startswith("first new prediction") for line in happened) == 2
+    assert sum(line.startswith("caught up") for line in happened) == 2
+    assert "SIGTERM, exit code 0" in demo.output
+    assert "4,000" in next(line for line in demo.lines if "predictions" in line and "compared with Keras" in line)
+    assert "Traceback" not in demo.output
+    demo.must_have_left_nothing()
+
+
+def test_ctrl_c_while_the_broker_starts(demo: Demo) -> None:
+    deadline = time.monotonic() + 120
+    while not list(demo.temporary.glob("processor-demo-*/kafka/node-1/data/meta.properties")):
+        assert demo.popen.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    demo.popen.send_signal(signal.SIGINT)
+    assert demo.finish() == 130, demo.output
+    assert "Traceback" not in demo.output
+    demo.must_have_left_nothing()
+
+
+def test_an_end_under_load(demo: Demo) -> None:
+    demo.read_until("SIGKILL")
+    demo.popen.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    demo.popen.send_signal(signal.SIGINT)  # somebody who is impatient gets no half-done end
+    assert demo.finish() == 128 + signal.SIGTERM, demo.output
+    assert "Traceback" not in demo.output
+    demo.must_have_left_nothing()
+
+
+# The check ---------------------------------------------------------------------------------------------------------
+
+
+def running_mean(features: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """A model of one's own: [rows, T, 3] -> [rows, T, 1]."""
+    sums = np.cumsum(features["samples"].sum(axis=2), axis=1)
+    return (sums / np.arange(1, sums.shape[1] + 1))[..., None]
+
+
+@pytest.fixture
+def topics() -> tuple[Topic, Topic, Topic]:
+    """Input, predictions and dead letters, as they are when all is well."""
+    load = Load(events=600, keys=9, partitions=2)
+    samples: Topic = {0: [], 1: []}
+    for event in load:
+        lane = samples[event.partition]
+        lane.append(Record(len(lane), event.key, event.value, (), 1_800_000_000_000))
+    wanted = expected(input_records(samples), Rules(inputs={"samples": (3,)}))
+    values = {}
+    for (partition, _), sequences in wanted.sequences.items():
+        for sequence in sequences:
+            features = np.array([[sample.features["samples"] for sample in sequence]], np.float32)
+            for sample, answer in zip(sequence, running_mean({"samples": features})[0, :, 0], strict=True):
+                values[partition, sample.offset] = float(answer)
+    predictions: Topic = {0: [], 1: []}
+    for partition, answers in wanted.predictions.items():
+        for one in answers:
+            value = {
+                "probability": values[partition, one.offset],
+                "step": one.step,
+                "time": one.time,
+                "partition": partition,
+                "offset": one.offset,
+                "warm": True,
+                "model": "00000000",
+            }
+            lane = predictions[partition]
+            lane.append(Record(len(lane), one.key, json.dumps(value).encode()))
+    return samples, predictions, {0: []}
+
+
+def judged(topics: tuple[Topic, Topic, Topic]) -> Outcome:
+    return check(topics, {"samples": (3,)}, running_mean)
+
+
+def test_zeros_when_all_is_well(topics: tuple[Topic, Topic, Topic]) -> None:
+    outcome = judged(topics)
+    assert outcome
+    assert outcome.last_line == "0 lost, 0 doubled, 0 differing"
+    assert outcome.events == outcome.predictions == outcome.compared == 600
+    assert outcome.keys == 9
+    assert outcome.greatest_error < 1e-6
+
+
+def test_a_sabotaged_topic_changes_the_last_line(topics: tuple[Topic, Topic, Topic]) -> None:
+    samples, predictions, dead_letters = topics
+    predictions[0].append(predictions[0][17]._replace(offset=len(predictions[0])))
+    assert judged(topics).last_line == "0 lost, 1 doubled, 0 differing"
+    predictions[0].pop()
+
+    gone = predictions[1].pop()
+    outcome = judged(topics)
+    assert not outcome
+    assert outcome.last_line == "1 lost, 0 doubled, 0 differing"
+    predictions[1].append(gone)
+
+    value = json.loads(predictions[0][5].value or b"")
+    value["probability"] += 1e-3
+    kept, predictions[0][5] = predictions[0][5], predictions[0][5]._replace(value=json.dumps(value).encode())
+    outcome = judged(topics)
+    assert outcome.last_line == "0 lost, 0 doubled, 1 differing"
+    assert outcome.greatest_error > 1e-4
+    assert "wrong probability" in outcome.report.differences[0]
+    predictions[0][5] = kept
+
+    dead_letters[0].append(Record(0, b"key-1", samples[0][0].value, (("processor.partition", b"0"),)))
+    assert judged(topics).last_line == "0 lost, 0 doubled, 1 differing"
+
+
+def test_a_summary_shows_what_differs(topics: tuple[Topic, Topic, Topic]) -> None:
+    topics[1][0].pop()
+    console = Console(file=io.StringIO(), width=80)
+    screen.summary(console, judged(topics), Figures(600), [Kill("first kill", 1, 1.0)])
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "lost: answer to input (0," in text
+    assert "did not come back" in text
+
+
+# The parts ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_events_moment_is_that_of_the_batch_it_was_sent_in() -> None:
+    sends = SendTimes()
+    for count, moment in ((3, 10.0), (5, 11.0), (9, 12.5)):
+        sends.add(count, moment)
+    assert sends.of(np.array([0, 2, 3, 4, 5, 8])).tolist() == [10.0, 10.0, 11.0, 11.0, 12.5, 12.5]
+    assert sends.sent == 9
+
+
+def test_recoveries_are_left_out_of_the_latency() -> None:
+    figures = Figures(100)
+    now = time.monotonic()
+    figures.arrived(np.full(10, 0.1), now)
+    figures.steady = False
+    figures.arrived(np.full(10, 5.0), now)
+    assert figures.answered == 20
+    steady, live = figures.steady_latency(), figures.latency(now)
+    assert steady is not None
+    assert steady.tolist() == [0.1, 0.1]
+    assert live is not None
+    assert live[1] == 5.0
+    assert figures.latency(now + 60) is None  # nothing has come for a while
+
+
+def test_the_load_waits_for_a_process_that_is_not_back() -> None:
+    first, second = Kill("first", 300, 1.0), Kill("second", 600, 1.0)
+    assert 300 < _bound([first, second], 1000) < 600
+    first.caught_up_seconds = 2.0
+    assert 600 < _bound([first, second], 1000) < 1000
+    second.caught_up_seconds = 2.0
+    assert _bound([first, second], 1000) == float("inf")
+
+
+def test_a_processor_that_ends_by_itself_ends_the_demo(tmp_path: Path) -> None:
+    settings = tmp_path / "processor.toml"
+    settings.touch()
+    program = "import sys; print('a setting is wrong'); sys.exit(2)"
+    process = ProcessorProcess(settings, log=tmp_path / "log", command=(sys.executable, "-c", program)).start()
+    process.wait_exit()
+    with pytest.raises(Unavailable, match="exit code 2") as raised:
+        _must_run(process)
+    assert "a setting is wrong" in raised.value.cause
+
+
+def test_the_producers_failure_is_told() -> None:
+    def fail() -> None:
+        raise Unavailable("The broker is gone.")
+
+    background = Background(fail, "producer")
+    assert background.ends_within(10)
+    with pytest.raises(Unavailable, match="gone"):
+        assert background.running
+
+
+def test_a_house_takes_no_directory_with_something_in_it(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    with pytest.raises(ConfigError, match="not an empty directory"):
+        House(tmp_path)
+    assert (tmp_path / "precious").exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_house_is_removed_unless_it_is_to_be_kept(tmp_path: Path, keep: bool) -> None:
+    house = House(tmp_path / "house", keep=keep)
+    house.state.mkdir()
+    house.close()
+    assert (tmp_path / "house").exists() == keep
+
+
+def shown(show: Callable[[Any], None], *, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), width=80, height=40, force_terminal=terminal, color_system=None)
+    show(console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_screen_tells_figures_and_happenings(terminal: bool) -> None:
+    def show(console: Console) -> None:
+        figures = Figures(1000)
+        with screen.step(console, "Train") as tell:
+            tell("accuracy [not markup] 96%")
+        with screen.showing(console) as picture:
+            picture(figures, at_once=True)  # before the first event
+            figures.sends.add(500, time.monotonic())
+            figures.arrived(np.full(400, 0.07), time.monotonic())
+            figures.recent.append(Prediction("key-[7]", 3, 0.25))
+            figures.keys.add(b"key-[7]")
+            figures.happened("SIGKILL, and its disk [is] deleted", "bold red")
+            picture(figures, at_once=True)
+
+    text = shown(show, terminal=terminal)
+    assert "Train: accuracy [not markup] 96%" in text
+    assert "SIGKILL, and its disk [is] deleted" in text
+    assert "70 ms" in text
+    assert ("key-[7]" in text) == terminal
