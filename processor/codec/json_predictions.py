@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROUNDED_TWICE: Final = (b"7.038531e-26", b"7.0385307e-26")
 """The only float32 (and its negative) whose shortest digits do not survive a reader that goes by way of a double, as
-most JSON readers do: that double lies halfway between two float32. It is printed with one digit more."""
+most JSON readers do: that double lies halfway between two float32. All 2^32 were tried. It gets one digit more."""
 
 _ROWS_AT_ONCE: Final = 2048  # the pieces of so many predictions stay in the processor's cache
 
