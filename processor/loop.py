@@ -37,6 +37,7 @@ _LEAVING_AT_ONCE: Final = 50_000  # records of one commit while partitions leave
 _LEAST_ROWS: Final = 64  # of a slice, however slow the model is
 _LOOK_SECONDS: Final = 1.0
 _LATE_SECONDS: Final = 1.0
+_SLICES_AT_ONCE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Loop:
     _stopping: bool = False
     _is_broken: bool = False
     _committed_at: float = 0.0
-    _rows: int = 10_000
+    _rows: int = 1_000  # of the next slice
     _looked_at: float = 0.0
 
     def stop(self) -> None:
@@ -166,7 +167,8 @@ class Loop:
         started = self.clock()
         due = self._committed_at + self.pace.commit_interval_seconds - started
         timeout = min(max(due, 0.0), 0.5) if self.assignment.is_settled else 0.005
-        polled = self.consumer.poll(timeout, self.pace.most_events)
+        # What is polled is stepped before the next poll: of a slow model no more than some slices at a time.
+        polled = self.consumer.poll(timeout, min(self.pace.most_events, _SLICES_AT_ONCE * self._rows))
         self.metrics.stage("poll", self.clock() - started)
         return polled
 

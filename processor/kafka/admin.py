@@ -24,6 +24,7 @@ from processor.kafka.client import (
     TopicCollection,
     TopicPartition,
 )
+from processor.kafka.retry import MENDED_BY_TIME
 from processor.log import kafka_logger
 
 if TYPE_CHECKING:
@@ -36,30 +37,6 @@ T = TypeVar("T")
 _FIRST_ATTEMPT_SECONDS: Final = 1.0  # short: only between attempts is it heard why a connection failed
 _LONGEST_ATTEMPT_SECONDS: Final = 8.0
 _PAUSE_SECONDS: Final = 0.1
-_MENDED_BY_TIME: Final = frozenset(
-    {
-        KafkaError._TIMED_OUT,
-        KafkaError._TIMED_OUT_QUEUE,
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._RESOLVE,
-        KafkaError._NOENT,  # "no leaders found": a topic that is moving
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.BROKER_NOT_AVAILABLE,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_CONTROLLER,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.KAFKA_STORAGE_ERROR,
-    }
-)
 _NOT_ALLOWED: Final = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -283,7 +260,7 @@ class Admin:
                 (error if error.code() in _NOT_ALLOWED else said).str(),
                 "Check the credentials in [kafka.properties] and the ACLs of their user.",
             )
-        if error.code() in _MENDED_BY_TIME:
+        if error.code() in MENDED_BY_TIME:
             return Unavailable(
                 f"The brokers at {self._servers} could not be asked to {what} within {self._budget:.0f} s.",
                 said.str(),

@@ -14,7 +14,7 @@ import numpy as np
 
 from processor.errors import OwnershipLost, ProcessorError, Unavailable
 from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from processor.kafka.retry import CommitFailed, repeat
+from processor.kafka.retry import CommitFailed, is_transient, repeat
 from processor.log import get_logger, kafka_logger
 from processor.types import Batch
 
@@ -208,7 +208,7 @@ class SampleConsumer:
         try:
             (found,) = self._consumer.committed([TopicPartition(self.topic, partition)], timeout=timeout)
         except KafkaException as error:
-            if error.args[0].retriable() or error.args[0].code() == KafkaError._TIMED_OUT:
+            if is_transient(error):
                 raise TimeoutError(error.args[0].str()) from None
             raise
         if found.error is not None:
@@ -223,7 +223,7 @@ class SampleConsumer:
         """
         places = self.topic_partitions(offsets)
         try:
-            repeat(lambda: self._consumer.commit(offsets=places, asynchronous=False), self._budget)
+            repeat(lambda: self._consumer.commit(offsets=places, asynchronous=False), self._budget, is_transient)
         except KafkaException as error:
             raise CommitFailed(error.args[0].str()) from None
 

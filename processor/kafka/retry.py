@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from processor.kafka.client import KafkaException
+from processor.kafka.client import KafkaError, KafkaException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,19 +14,53 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+MENDED_BY_TIME: Final = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._NOENT,  # "no leaders found": a topic that is moving
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError._WAIT_COORD,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+    }
+)
+"""Errors of a question or of a commit outside of transactions that are over by themselves, sooner or later."""
+
+
 class CommitFailed(Exception):
     """A commit did not come through, or nobody knows whether it did. The way back follows."""
 
 
 def is_retriable(error: BaseException) -> bool:
-    """Whether the same call may succeed when it is made again."""
+    """Whether the same call of the transactional producer may succeed when it is made again: the client says so."""
     return isinstance(error, KafkaException) and error.args[0].retriable() and not error.args[0].txn_requires_abort()
 
 
-def repeat(call: Callable[[], T], budget_seconds: float) -> T:
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call of a consumer or an admin client may succeed when it is made again."""
+    return isinstance(error, KafkaException) and (error.args[0].retriable() or error.args[0].code() in MENDED_BY_TIME)
+
+
+def repeat(call: Callable[[], T], budget_seconds: float, mended: Callable[[BaseException], bool] = is_retriable) -> T:
     """Calls again while the error is one that a repetition can mend, within the budget; then raises it."""
     return Retrying(
-        retry=retry_if_exception(is_retriable),
+        retry=retry_if_exception(mended),
         stop=stop_after_delay(budget_seconds),
         wait=wait_exponential(0.05, max=1.0),
         reraise=True,

@@ -18,7 +18,7 @@ def _saved(path: Path, *, flatten: bool) -> Path:
     from keras import layers
 
     keras.utils.set_random_seed(17)
-    chain: list[Any] = [keras.Input((7, 3), name="samples"), layers.LSTM(4, return_sequences=flatten)]
+    chain: list[Any] = [keras.Input((7, 3), name="samples"), layers.LSTM(4, return_sequences=flatten, name="lstm")]
     if flatten:
         chain.append(layers.Flatten(name="flatten"))
     keras.Sequential([*chain, layers.Dense(1, activation="sigmoid", name="probability")]).save(path)
