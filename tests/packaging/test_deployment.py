@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -72,6 +73,14 @@ def test_its_kafka_is_the_version_that_the_tests_run(services: dict[str, Any]) -
     jars = (ROOT / "processor" / "dev" / "jars.lock").read_text(encoding="utf-8")
     (version,) = re.findall(r"org\.apache\.kafka:kafka_[\d.]+:(\S+)", jars)
     assert services["kafka"]["image"] == f"apache/kafka:{version}"
+
+
+def test_its_cluster_id_is_one(services: dict[str, Any]) -> None:
+    """16 bytes as Kafka writes them; one that begins with a dash would be taken for an option."""
+    given = services["kafka"]["environment"]["CLUSTER_ID"]
+    assert base64.urlsafe_b64encode(base64.urlsafe_b64decode(given + "==")).decode() == given + "=="
+    assert len(given) == 22
+    assert not given.startswith("-")
 
 
 def test_kafka_knows_every_setting_that_it_is_given(services: dict[str, Any], kafka: EmbeddedKafka) -> None:
