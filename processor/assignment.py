@@ -107,6 +107,7 @@ class Assignment:
     def rebuild(self, number: int, now_ms: int) -> None:
         """A partition's store is corrupt: it is wiped, to be restored from the changelog. After a `rewind`."""
         partition = self.partitions[number]
+        partition.rebuilt += 1
         if partition.store is not None:
             partition.store.close()
             Store.wipe(self._path(number))
@@ -297,7 +298,7 @@ class Assignment:
             partition = self.partitions[number]
             if partition.phase is not Phase.REPLAYING:
                 continue
-            replayed = partition.place.offset - way.replay_from
+            replayed = min(partition.place.offset, partition.publish_from) - way.replay_from
             if replayed:
                 failpoint("assign.replaying")
             if partition.place.offset >= partition.publish_from:

@@ -17,12 +17,12 @@ mended: `CommitFailed` sends the caller the one way back, which asks Kafka what 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-
+from processor.errors import naming
 from processor.failpoints import failpoint
-from processor.kafka.retry import CommitFailed
+from processor.kafka.retry import CommitFailed, GenerationChanged
+from processor.log import get_logger
 from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_key
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from processor.state.arena import Arena
     from processor.state.sweeper import Sweeper
     from processor.types import Int32Array
+
+_LOG = get_logger()
+_GENERATIONS: Final = 3  # tries of one commit while the group moves on
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Snapshots:
         for partition in sorted(partitions, key=lambda partition: partition.number):
             mine = slots[owners == partition.number]
             position = self._position(partition, wheel.replay_from(partition.number, partition.place, slots))
-            deletes = self._sweeper.sweep(partition, position, arena) if partition is swept else []
+            with naming(partition.number):
+                deletes = self._sweeper.sweep(partition, position, arena) if partition is swept else []
             if position == partition.persisted and not len(mine) and not deletes:
                 continue
             records = encode_records(arena.records_of(mine), self._identity.fingerprint)
@@ -136,16 +140,17 @@ class Snapshots:
             position = snapshot.position.to_bytes()
             producer.send_one(self._changelog, number, POSITION_KEY, position, on_delivery=_note_offset(snapshot))
 
-    def store(self, snapshots: list[PartitionSnapshot], slots: Int32Array, now_ms: int) -> None:
+    def store(self, snapshots: list[PartitionSnapshot], now_ms: int) -> None:
         """5. One batch of each partition's store, its position with it."""
         for index, snapshot in enumerate(snapshots):
             assert snapshot.changelog_offset is not None
-            snapshot.partition.open_store.write(
-                puts=snapshot.puts,
-                deletes=snapshot.deletes,
-                mark=LocalMark(snapshot.changelog_offset + 1, now_ms),
-                position=snapshot.position,
-            )
+            with naming(snapshot.partition.number):
+                snapshot.partition.open_store.write(
+                    puts=snapshot.puts,
+                    deletes=snapshot.deletes,
+                    mark=LocalMark(snapshot.changelog_offset + 1, now_ms),
+                    position=snapshot.position,
+                )
             snapshot.partition.persisted = snapshot.position
             if index == 0:
                 failpoint("commit.partly_stored")
@@ -196,7 +201,7 @@ class ExactlyOnce:
             return NOTHING
         failpoint("commit.produced")
         self._transact(snapshots)
-        self._snapshots.store(snapshots, slots, now_ms)
+        self._snapshots.store(snapshots, now_ms)
         self._snapshots.clean(held, slots, now)
         return _measure(snapshots)
 
@@ -204,9 +209,27 @@ class ExactlyOnce:
         """See Commits."""
         snapshots = self._snapshots.first(partitions)
         self._transact(snapshots)
-        self._snapshots.store(snapshots, np.empty(0, np.int32), now_ms)
+        self._snapshots.store(snapshots, now_ms)
 
     def _transact(self, snapshots: list[PartitionSnapshot]) -> None:
+        """2 to 4. Again, with the same content, where the group has moved on to a new generation meanwhile.
+
+        That says nothing about what this member holds: partitions leave by a callback, which comes inside a poll.
+        """
+        outputs = self._producer.sent
+        for _ in range(_GENERATIONS):
+            try:
+                self._try(snapshots)
+            except GenerationChanged as error:
+                _LOG.info("generation_changed", error=str(error))
+                for snapshot in snapshots:
+                    snapshot.changelog_offset = None
+                self._producer.send_again(outputs)
+            else:
+                return
+        self._try(snapshots)
+
+    def _try(self, snapshots: list[PartitionSnapshot]) -> None:
         self._snapshots.send(self._producer, snapshots)
         failpoint("commit.snapshot")
         self._producer.flush()
@@ -252,23 +275,23 @@ class AtLeastOnce:
         failpoint("commit.flushed")
         self._consumer.commit(_offsets(snapshots))
         failpoint("commit.offsets")
-        self._persist(snapshots, slots, now_ms)
+        self._persist(snapshots, now_ms)
         self._snapshots.clean(held, slots, now)
         return _measure(snapshots)
 
     def begin(self, partitions: Iterable[Partition], now_ms: int) -> None:
         """See Commits. Here the position comes first: without it, the offset would look like a lost changelog."""
         snapshots = self._snapshots.first(partitions)
-        self._persist(snapshots, np.empty(0, np.int32), now_ms)
+        self._persist(snapshots, now_ms)
         self._consumer.commit(_offsets(snapshots))
 
-    def _persist(self, snapshots: list[PartitionSnapshot], slots: Int32Array, now_ms: int) -> None:
+    def _persist(self, snapshots: list[PartitionSnapshot], now_ms: int) -> None:
         self._snapshots.send(self._changelog, snapshots)
         failpoint("commit.snapshot")
         self._changelog.flush()
         _see_deliveries(snapshots)
         failpoint("commit.committed")
-        self._snapshots.store(snapshots, slots, now_ms)
+        self._snapshots.store(snapshots, now_ms)
 
     def drop(self) -> None:
         """See Commits. What was produced stays, and may come once more: at least once."""

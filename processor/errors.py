@@ -7,7 +7,11 @@ not one of these is a bug, and crashes with exit code 1. (A bad *event* is not a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ProcessorError(Exception):
@@ -50,6 +54,16 @@ class StateCorrupt(ProcessorError):
 
     exit_code = 5
     partition: int | None = None  # whose store it is, where that is known
+
+
+@contextmanager
+def naming(partition: int) -> Iterator[None]:
+    """Adds to a StateCorrupt from inside whose store it was, so that this one is rebuilt."""
+    try:
+        yield
+    except StateCorrupt as error:
+        error.partition = partition
+        raise
 
 
 class Incompatible(ProcessorError):

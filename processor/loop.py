@@ -38,6 +38,7 @@ _LEAST_ROWS: Final = 64  # of a slice, however slow the model is
 _LOOK_SECONDS: Final = 1.0
 _LATE_SECONDS: Final = 1.0
 _SLICES_AT_ONCE: Final = 10
+_MOST_REBUILT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +295,12 @@ class Loop:
         self.assignment.rewind(self.clock())
 
     def _rebuild(self, error: StateCorrupt) -> None:
-        if error.partition is None or error.partition not in self.assignment.partitions:
-            raise error
-        _LOG.warning("store.corrupt", partition=error.partition, error=error.fact)
+        partition = self.assignment.partitions.get(-1 if error.partition is None else error.partition)
+        if partition is None or partition.rebuilt >= _MOST_REBUILT:
+            raise error  # nobody's, or the changelog itself brings the damage back
+        _LOG.warning("store.corrupt", partition=partition.number, error=error.fact)
         self._take_the_way_back()
-        self.assignment.rebuild(error.partition, _now_ms())
+        self.assignment.rebuild(partition.number, _now_ms())
 
     # Rebalances, inside `poll` --------------------------------------------------------------------------------
 

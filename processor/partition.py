@@ -67,6 +67,7 @@ class Partition:
         self.store: Store | None = None
         self.place = Place(0)
         self.publish_from = 0
+        self.rebuilt = 0  # times that its store was found corrupt and wiped
         self.persisted: Position | None = None  # the newest position that store and changelog hold
 
     def move(self, move: Move) -> None:

@@ -232,8 +232,19 @@ class SampleConsumer:
         return [TopicPartition(self.topic, number, offset) for number, offset in sorted(offsets.items())]
 
     def group_metadata(self) -> Any:
-        """What fences this member's transactions: to be asked for anew at every commit."""
-        return self._consumer.consumer_group_metadata()
+        """What fences this member's transactions: to be asked for anew at every commit.
+
+        A broker does not check the offsets of somebody who is no member. The client forgets its membership in the
+        background, as soon as it hears of its end and before the loop does: then there must be no commit.
+
+        Raises:
+            CommitFailed: this process is no member of its group now.
+        """
+        metadata = self._consumer.consumer_group_metadata()
+        member = self._consumer.memberid()
+        if metadata is None or not member or member.encode() not in metadata:
+            raise CommitFailed("this process is not a member of its group any more")
+        return metadata
 
     def close(self) -> None:
         """Leaves the group. Partitions that are still held are revoked first."""

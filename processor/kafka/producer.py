@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from processor.errors import OwnershipLost, Unavailable
-from processor.kafka.client import KafkaException, Producer
-from processor.kafka.retry import CommitFailed, is_retriable, repeat
+from processor.kafka.client import KafkaError, KafkaException, Producer
+from processor.kafka.retry import CommitFailed, GenerationChanged, is_retriable, repeat
 from processor.log import kafka_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from processor.kafka.client import KafkaError, Message, TopicPartition
+    from processor.kafka.client import Message, TopicPartition
 
 T = TypeVar("T")
 
@@ -95,6 +95,7 @@ class TransactionalProducer(_Queue):
     def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
         super().__init__(properties, budget_seconds)
         self.is_open = False
+        self._sent: list[Callable[[], None]] = []  # in the open transaction, to be sent again where it has to be
         self._replaced = 0  # times in a row, without a commit between
         self._init()
 
@@ -125,7 +126,7 @@ class TransactionalProducer(_Queue):
                     error.args[0].str(),
                     "Nothing is lost: start again once the brokers are back.",
                 ) from None
-            raise CommitFailed(error.args[0].str()) from None
+            raise CommitFailed(error.args[0].str(), error.args[0].code()) from None
 
     def _guard(self, call: Callable[[], T]) -> T:
         with self._failing():
@@ -139,9 +140,7 @@ class TransactionalProducer(_Queue):
 
     def send(self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Sends messages to one partition, in order."""
-        self.begin()
-        with self._failing():
-            self._send(topic, partition, keys, values)
+        self._remember(lambda: self._send(topic, partition, keys, values))
 
     def send_one(
         self,
@@ -153,23 +152,51 @@ class TransactionalProducer(_Queue):
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
     ) -> None:
         """Sends one message, with headers or with a call-back for its delivery."""
+        self._remember(lambda: self._send_one(topic, partition, key, value, headers, on_delivery))
+
+    def _remember(self, send: Callable[[], None]) -> None:
         self.begin()
         with self._failing():
-            self._send_one(topic, partition, key, value, headers, on_delivery)
+            send()
+        self._sent.append(send)
+
+    @property
+    def sent(self) -> int:
+        """How many sends the open transaction holds."""
+        return len(self._sent)
+
+    def send_again(self, first: int) -> None:
+        """Aborts the open transaction, and sends the `first` of its sends anew, into another one."""
+        again = self._sent[:first]
+        self.abort()
+        for send in again:
+            self._remember(send)
 
     def send_offsets(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
-        """Puts consumed offsets into the transaction. The broker refuses those of a former generation."""
+        """Puts consumed offsets into the transaction. The broker refuses those of a former generation.
+
+        Raises:
+            GenerationChanged: it did. The transaction can only be aborted, and what it held be sent again.
+        """
         self.begin()
-        self._guard(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata, 10))
+        try:
+            with self._failing():
+                repeat(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata, 10), self._budget)
+        except CommitFailed as error:
+            if error.code == KafkaError.ILLEGAL_GENERATION:
+                raise GenerationChanged(str(error)) from None
+            raise
 
     def commit(self) -> None:
         """Commits. When this raises, the outcome may be either."""
         self._guard(lambda: self._producer.commit_transaction(10))
         self.is_open = False
+        self._sent = []
         self._replaced = 0
 
     def abort(self) -> None:
         """Aborts the open transaction, if there is one; replaces the producer where it cannot even do that."""
+        self._sent = []
         if not self.is_open:
             return
         try:

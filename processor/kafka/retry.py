@@ -46,6 +46,15 @@ MENDED_BY_TIME: Final = frozenset(
 class CommitFailed(Exception):
     """A commit did not come through, or nobody knows whether it did. The way back follows."""
 
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        """code: Kafka's, where it was Kafka who refused."""
+        super().__init__(reason)
+        self.code = code
+
+
+class GenerationChanged(CommitFailed):
+    """The group went on to a new generation while offsets were on their way. This member may still be in it."""
+
 
 def is_retriable(error: BaseException) -> bool:
     """Whether the same call of the transactional producer may succeed when it is made again: the client says so."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from processor.errors import StateCorrupt
+from processor.errors import naming
 from processor.state.record import Records, decode_records, state_key
 from processor.state.wheel import CLEAN, Wheel
 from processor.types import NO_TIME
@@ -159,15 +159,12 @@ class Arena:
         self.has_sequence[slots] = False
         self.partition_of[slots] = partition
         self._used[slots] = self._slice
-        try:
+        with naming(partition):
             values = self._sources[partition].get_many([state_key(key) for key in keys])
             found = [row for row, value in enumerate(values) if value is not None]
             if found:
                 records = decode_records([value for value in values if value is not None], *self._shape)
                 self._fill(slots[found], records)
-        except StateCorrupt as error:
-            error.partition = partition
-            raise
         self._index[partition].update(zip(keys, taken, strict=True))
         for slot, key in zip(taken, keys, strict=True):
             self._keys[slot] = key

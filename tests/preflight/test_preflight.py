@@ -81,9 +81,11 @@ def test_topics_of_others_are_accepted_where_they_are_right(
     assert topology.dead_letter.partitions == 1
     assert topology.changelog.delete_retention_ms == 1_000_000
     assert len(topology.input.topic_id) == 22
-    # What may be written is the least of what the topic and the client take.
     assert topology.dead_letter.max_message_bytes == 5000
-    assert topology.output.max_message_bytes == 1_048_588
+    assert topology.output.max_message_bytes == 3_000_000
+    # What may be written is the least of what the topic and the client take.
+    modest = make(kafka={**settings.kafka.model_dump(), "producer": {"message.max.bytes": 2_000_000}})
+    assert require(modest).output.max_message_bytes == 2_000_000
 
 
 def test_wrong_topics_are_refused_and_left_alone(make: Callable[..., Settings], kafka: EmbeddedKafka) -> None:

@@ -1,0 +1,134 @@
+"""The transactional producer and the group's member, against a real broker: fencing, and what is sent again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from processor.config import consumer_properties, load_settings, producer_properties
+from processor.dev.reader import read_topic
+from processor.errors import OwnershipLost
+from processor.kafka.consumer import SampleConsumer
+from processor.kafka.producer import TransactionalProducer
+from processor.kafka.retry import CommitFailed, GenerationChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from processor.config import Settings
+    from processor.dev.kafka import EmbeddedKafka
+
+
+@pytest.fixture
+def settings(kafka: EmbeddedKafka, name: Callable[[str], str], topic: Callable[..., str]) -> Settings:
+    given = {
+        "kafka.bootstrap_servers": kafka.bootstrap_servers,
+        "kafka.group_id": name("group"),
+        "input.topic": topic("input", partitions=2),
+        "output.topic": topic("output", partitions=1),
+    }
+    return load_settings(None, {}, [f"{key}={value}" for key, value in given.items()]).settings
+
+
+def member(settings: Settings) -> SampleConsumer:
+    def nothing(_numbers: list[int]) -> None:
+        pass
+
+    return SampleConsumer(
+        consumer_properties(settings),
+        settings.input.topic,
+        assigned=nothing,
+        revoked=nothing,
+        lost=nothing,
+        unavailable_seconds=30,
+    )
+
+
+def producer(settings: Settings, identity: str = "id") -> TransactionalProducer:
+    return TransactionalProducer(producer_properties(settings, f"{settings.kafka.group_id}-{identity}"), 30)
+
+
+def join(*members: SampleConsumer, until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not until():
+        for one in members:
+            one.poll(0.01, 10)
+        assert time.monotonic() < deadline
+
+
+def values(settings: Settings) -> list[Any]:
+    topic = read_topic(settings.kafka.bootstrap_servers, settings.output.topic)
+    return [record.value for records in topic.values() for record in records]
+
+
+def test_what_a_former_generation_could_not_commit_is_sent_again_once(settings: Settings) -> None:
+    first, sender = member(settings), producer(settings)
+    join(first, until=lambda: first.joined)
+    stale = first.group_metadata()
+    second = member(settings)
+    join(first, second, until=lambda: second.joined and first.group_metadata() != stale)
+    offsets = first.topic_partitions({0: 5})
+    sender.send(settings.output.topic, 0, [b"k", b"k"], [b"1", b"2"])
+    outputs = sender.sent
+    sender.send_one(settings.output.topic, 0, b"k", b"of the first try only")
+    with pytest.raises(GenerationChanged):
+        sender.send_offsets(offsets, stale)
+    sender.send_again(outputs)
+    sender.send_offsets(offsets, first.group_metadata())
+    sender.commit()
+    assert values(settings) == [b"1", b"2"]
+    assert first.committed(0, 10) == 5
+    assert sender.sent == 0
+    first.close()
+    second.close()
+
+
+def test_a_process_that_is_no_member_commits_nothing(settings: Settings) -> None:
+    """The broker would take its offsets: those of a transaction are checked for members only."""
+    outsider = member(settings)
+    with pytest.raises(CommitFailed, match="not a member"):
+        outsider.group_metadata()
+    outsider.close()
+
+
+def test_a_twin_fences_the_first_which_takes_the_way_back(settings: Settings) -> None:
+    first = producer(settings)
+    first.send(settings.output.topic, 0, [b"k"], [b"lost"])
+    second = producer(settings)
+    second.send(settings.output.topic, 0, [b"k"], [b"kept"])
+    second.commit()
+    with pytest.raises(CommitFailed):
+        first.commit()
+    first.abort()
+    first.send(settings.output.topic, 0, [b"k"], [b"sent again"])
+    first.commit()
+    assert values(settings) == [b"kept", b"sent again"]
+
+
+def test_twins_that_fence_each_other_for_ever_are_told(settings: Settings) -> None:
+    sender = producer(settings)
+    for _ in range(5):
+        sender.replace()
+    with pytest.raises(OwnershipLost, match="fenced 5 times"):
+        sender.replace()
+
+
+def test_an_aborted_transaction_leaves_nothing(settings: Settings) -> None:
+    sender = producer(settings)
+    sender.send(settings.output.topic, 0, [b"k"], [b"dropped"])
+    sender.abort()
+    sender.abort()
+    sender.send(settings.output.topic, 0, [b"k"], [b"kept"])
+    sender.commit()
+    assert values(settings) == [b"kept"]
+
+
+def test_a_committed_offset_is_unknown_until_there_is_one(settings: Settings) -> None:
+    one = member(settings)
+    join(one, until=lambda: one.joined)
+    assert one.committed(1, 10) is None
+    one.commit({1: 7})
+    assert one.committed(1, 10) == 7
+    one.close()
