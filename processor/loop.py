@@ -184,6 +184,8 @@ class Loop:
         try:
             new = self.assignment.advance(self.clock(), _now_ms())
             if new:
+                # A transaction is committed as a whole: what others have produced so far needs its offsets in it.
+                self._commit(np.empty(0, np.int32))
                 self.commits.begin(new, _now_ms())
                 self.assignment.begun(new)
         except CommitFailed as error:

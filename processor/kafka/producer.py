@@ -96,6 +96,7 @@ class TransactionalProducer(_Queue):
         super().__init__(properties, budget_seconds)
         self.is_open = False
         self._sent: list[Callable[[], None]] = []  # in the open transaction, to be sent again where it has to be
+        self._has_failed = False  # since it was made, or since the last abort
         self._replaced = 0  # times in a row, without a commit between
         self._init()
 
@@ -126,6 +127,7 @@ class TransactionalProducer(_Queue):
                     error.args[0].str(),
                     "Nothing is lost: start again once the brokers are back.",
                 ) from None
+            self._has_failed = True
             raise CommitFailed(error.args[0].str(), error.args[0].code()) from None
 
     def _guard(self, call: Callable[[], T]) -> T:
@@ -195,15 +197,18 @@ class TransactionalProducer(_Queue):
         self._replaced = 0
 
     def abort(self) -> None:
-        """Aborts the open transaction, if there is one; replaces the producer where it cannot even do that."""
+        """Aborts the open transaction, if there is one; replaces the producer where it cannot even do that.
+
+        A producer that could not begin one has failed for good, too: kept, it would fail every commit from here on.
+        """
         self._sent = []
-        if not self.is_open:
+        if not self.is_open and not self._has_failed:
             return
         try:
             repeat(lambda: self._producer.abort_transaction(10), self._budget)
         except KafkaException:
             self.replace()
-        self.is_open = False
+        self.is_open = self._has_failed = False
 
     def replace(self) -> None:
         """A new producer in the place of a failed one.
@@ -220,7 +225,7 @@ class TransactionalProducer(_Queue):
             )
         self._producer.purge()
         self._producer = Producer(self._properties, logger=kafka_logger())
-        self.is_open = False
+        self.is_open = self._has_failed = False
         self._init()
 
 

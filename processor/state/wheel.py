@@ -71,6 +71,8 @@ class Wheel:
         for bucket in self._buckets:
             bucket.dirty.pop(partition, None)
             bucket.places.pop(partition, None)
+            # Freed slots are given to other keys, and may join the same bucket again: it would count them twice.
+            bucket.joined = [slots[self.bucket_of[slots] == bucket.serial] for slots in bucket.joined]
 
     def join(self, slots: Int32Array) -> None:
         """These slots were stepped: those that were clean join the current bucket. `slots` are distinct."""
