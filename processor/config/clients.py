@@ -84,6 +84,9 @@ def _reading(settings: Settings) -> ClientProperties:
         "queued.max.messages.kbytes": 65_536,
         "fetch.message.max.bytes": 4 * 2**20,
         "fetch.queue.backoff.ms": 10,
+        # A partition that is added waits for the fetch that is under way, and that one waits for this long where the
+        # others have nothing new.
+        "fetch.wait.max.ms": 100,
     }
 
 
@@ -107,7 +110,8 @@ def consumer_properties(settings: Settings) -> ClientProperties:
 def reader_properties(settings: Settings) -> ClientProperties:
     """Configuration of a consumer that is assigned by hand (the changelog's) and never joins the group."""
     kafka = settings.kafka
-    merged = _over(_reading(settings), kafka.properties, kafka.consumer)
+    # A restore is over when it has seen the end of each partition: it asks often, and not for long.
+    merged = _over({**_reading(settings), "fetch.wait.max.ms": 10}, kafka.properties, kafka.consumer)
     for name in (*REFUSED_UNDER_CONSUMER_PROTOCOL, "group.protocol"):
         merged.pop(name, None)
     return merged
