@@ -58,8 +58,7 @@ _BEFORE_CRC: Final = [
 _CRC_AT: Final = 40
 
 _ANOTHER_MODEL_HINT: Final = (
-    "Run the processor with the artifact that wrote these states, "
-    "or begin anew under another kafka.group_id."
+    "Run the processor with the artifact that wrote these states, or begin anew under another kafka.group_id."
 )
 _REBUILD_HINT: Final = "Delete the partition's store: it is rebuilt from its changelog."
 
