@@ -105,3 +105,18 @@ def test_a_dropped_partition_leaves_nothing_behind() -> None:
     model.wheel.stamp(0, Place(100, 7))
     model.wheel.join(np.array([2], np.int32))
     assert model.wheel.replay_from(0, Place(101, 8), np.empty(0, np.int32)) == Place(100, 7)
+
+
+def test_a_freed_slot_counts_once_in_the_bucket_that_it_joins_again() -> None:
+    partition_of = np.zeros(4, np.int32)
+    wheel = Wheel(partition_of, 0.0)
+    wheel.stamp(0, Place(0))
+    wheel.join(np.array([1, 2], np.int32))
+    wheel.drop(0)
+    partition_of[:] = 1  # the slots were freed, and given to keys of another partition
+    wheel.stamp(1, Place(50))
+    wheel.join(np.array([2, 3], np.int32))
+    assert sorted(wheel.of_partitions({1}).tolist()) == [2, 3]
+    assert wheel.dirty_count == 2
+    wheel.written(np.array([2, 3], np.int32))
+    assert wheel.dirty_count == 0
