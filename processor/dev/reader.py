@@ -21,6 +21,7 @@ from processor.kafka.client import (
     OffsetSpec,
     TopicPartition,
 )
+from processor.kafka.retry import is_transient, repeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Source = tuple[int, int]
 """The input record that an output record answers: its partition and offset."""
 
+_ANSWER_SECONDS: Final = 30.0
 _SHOWN: Final = 300  # characters of a value in a difference
 _MOST_DIFFERENCES: Final = 5  # that a report keeps
 
@@ -61,13 +63,19 @@ def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
         Unavailable: the broker did not answer.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
-    try:
-        found = admin.list_topics(topic, timeout=30).topics[topic]
+
+    def ask() -> dict[int, int]:
+        found = admin.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
         if found.error is not None:
             raise ConfigError(f"The topic {topic} cannot be read.", str(found.error))
         wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in found.partitions}
-        answers = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=30)
+        answers = admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_SECONDS
+        )
         return {partition.partition: answer.result().offset for partition, answer in sorted(answers.items())}
+
+    try:
+        return repeat(ask, _ANSWER_SECONDS, is_transient)  # a topic that was just made is still looking for its leaders
     except KafkaException as error:
         raise Unavailable(f"The ends of the topic {topic} could not be asked for.", str(error)) from error
 

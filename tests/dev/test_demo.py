@@ -132,7 +132,7 @@ def test_an_end_under_load(demo: Demo) -> None:
     demo.read_until("SIGKILL")
     demo.popen.send_signal(signal.SIGTERM)
     time.sleep(0.1)
-    demo.popen.send_signal(signal.SIGINT)  # somebody who is impatient gets no half-done end
+    demo.popen.send_signal(signal.SIGTERM)  # somebody who is impatient gets no half-done end
     assert demo.finish() == 128 + signal.SIGTERM, demo.output
     assert "Traceback" not in demo.output
     demo.must_have_left_nothing()

@@ -7,9 +7,7 @@ the broker are processes. Keras is asked when the load is over: nothing but the 
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +22,12 @@ from processor.dev.demo.kills import Kill
 from processor.dev.kafka import require_installed
 from processor.dev.load import Load, Sent
 from processor.dev.reader import read_topic
+from processor.dev.signals import Interrupts, interruptible
 from processor.errors import Unavailable
 from processor.model.convert import convert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-    from types import FrameType
 
     from processor.dev.demo.tail import Tail
     from processor.dev.process import ProcessorProcess
@@ -44,7 +41,6 @@ _KILLS_AT: Final = (0.3, 0.6)  # of the load
 _LOAD_WAITS_AT: Final = (0.55, 0.9)  # of the load: so far it goes while the first or the second kill is not over
 _SILENCE_SECONDS: Final = 60.0  # without a prediction while events wait: something is broken
 _LAST_SILENCE_SECONDS: Final = 20.0  # after the last event: what has not come by then is lost
-_INTERRUPTED: Final = 130
 
 
 def run(
@@ -64,12 +60,12 @@ def run(
         ProcessorError: a part of it cannot be had, or failed; nothing of it is left behind.
     """
     console = console or Console()
-    with _signals() as received:
+    with interruptible() as interrupts:
         try:
-            return _Story(console, keys, events, rate).play(directory, keep)
+            return _Story(console, keys, events, rate, interrupts).play(directory, keep)
         except KeyboardInterrupt:
             console.print("\nInterrupted: everything that was started has been ended.", highlight=False)
-            return 128 + received[0] if received else _INTERRUPTED
+            return 128 + (interrupts.received or signal.SIGINT)
 
 
 @dataclass(slots=True)
@@ -78,6 +74,7 @@ class _Story:
     keys: int
     events: int
     rate: float
+    interrupts: Interrupts
 
     def play(self, directory: Path | None, keep: bool) -> int:
         require_installed()
@@ -86,8 +83,8 @@ class _Story:
         try:
             outcome = self._acts(house)
         finally:
-            with _deaf():
-                house.close()
+            self.interrupts.ending = True
+            house.close()
         if keep:
             self.console.print(f"Kept: {house.directory}", highlight=False, soft_wrap=True)
         # Programs read this line: no markup, no colour, no wrapping.
@@ -226,39 +223,3 @@ def _gives_up(silent_seconds: float, loaded: bool, process: ProcessorProcess) ->
 def _log_of(process: ProcessorProcess) -> str:
     tail = "\n".join(process.log().splitlines()[-30:])
     return f"The end of its log:\n{tail}"
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does; yields the number of the signal that did."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ends nothing while everything is being ended: a second Ctrl-C would leave processes and files behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
