@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from processor.errors import StateCorrupt, Unavailable
+from processor.errors import Incompatible, StateCorrupt, Unavailable
 from processor.failpoints import failpoint
 from processor.locate import Entry, Found, locate
 from processor.log import get_logger
@@ -253,7 +253,15 @@ class Assignment:
             from_latest=self.policy.from_latest,
             accept_gap=self.policy.accept_gap,
         )
-        way.entry = entry = locate(found)
+        try:
+            entry = locate(found)
+        except Incompatible:
+            if not self._has_been_overtaken(restore):
+                raise
+            _LOG.info("overtaken", partition=number)
+            self._ways[number] = _WayBack(way.began)
+            return
+        way.entry = entry
         partition.persisted = found.position
         partition.place = Place(entry.replay_from, entry.stream_time)
         partition.publish_from = entry.publish_from
@@ -261,6 +269,14 @@ class Assignment:
             self.metrics.gap(entry.missing)
             _LOG.warning("gap.accepted", partition=number, events=entry.missing)
         failpoint("assign.located")
+
+    def _has_been_overtaken(self, restore: Restore) -> bool:
+        """Whether the changelog has grown since its end was asked for: another owner went on meanwhile.
+
+        A process that was stopped past its session compares an old state with a new offset before it hears that it has
+        lost the partition. That is nothing for a human to decide: it restores once more, or is told of its loss.
+        """
+        return self.admin.high_watermarks(self.reader.topic, [restore.partition])[restore.partition] > restore.target
 
     def begun(self, partitions: Iterable[Partition]) -> None:
         """Their first offset and position are committed: they take the way back once more, and find both."""

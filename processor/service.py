@@ -12,7 +12,7 @@ import json
 import signal
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from processor import failpoints
@@ -42,7 +42,7 @@ from processor.state.sweeper import Sweeper
 from processor.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from processor.config import Settings
     from processor.model.artifact import Artifact
@@ -65,10 +65,10 @@ def run(settings: Settings, *, create_topics: bool = False) -> int:
     facts = require(settings)
     artifact = load_artifact(settings.model.artifact)
     try:
-        with ExitStack() as stack:
+        with _Signals() as signals, ExitStack() as stack:
             loop = _wire(settings, artifact, facts, stack)
-            with _signals(loop):
-                loop.run()
+            signals.call(loop.stop)
+            loop.run()
     except KafkaException as error:
         raise Unavailable(
             "Kafka refused what the processor asked for.",
@@ -200,15 +200,24 @@ def settings_hash(settings: Settings, artifact: Artifact) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-@contextmanager
-def _signals(loop: Loop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the loop to end; a second one is not needed, and changes nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
+class _Signals:
+    """SIGTERM and SIGINT ask the loop to end; a second one is not needed, and changes nothing.
+
+    Until `call` they end the process at once, as nothing has begun. Afterwards they do no more than ask, until all is
+    closed: whatever the loop has ended with is to be told by an exit code and a message, not by a signal's number.
+    """
+
+    def __init__(self) -> None:
+        self._former: dict[signal.Signals, Any] = {}
+
+    def call(self, stop: Callable[[], None]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._former[number] = signal.signal(number, lambda *_: stop())
+
+    def __enter__(self) -> _Signals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
             signal.signal(number, handler)

@@ -120,7 +120,8 @@ class House:
         self.wait_caught_up(timeout_seconds)
         for process in self.processes:
             if process.running:
-                assert process.sigterm() == 0, process.log()[-4000:]
+                code = process.sigterm()
+                assert code == 0, f"exit code {code}\n{process.log()[-4000:]}"
 
     def published(self) -> tuple[Topic, Topic]:
         """Predictions and dead letters, as a read_committed reader sees them."""

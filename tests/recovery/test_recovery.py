@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.dev.load import Load, produce
-from recovery.house import House
+from recovery.house import PARTITIONS, House
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,22 @@ def test_a_process_that_was_stopped_past_its_session_commits_nothing_more(house:
     one.pause()
     time.sleep(5)
     one.resume()
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_a_process_that_was_overtaken_during_its_restore_takes_nothing_for_a_humans_fault(
+    house: House, reference: Reference
+) -> None:
+    """Stopped between its restore and its question for the committed offset: the two do not belong together then."""
+    one = house.process("one").start("assign.restored=sleep:1@1")
+    one.wait_event("restored")
+    one.pause()
+    two = house.process("two").start(SLOWLY)
+    two.wait_event("running", times=PARTITIONS)
+    time.sleep(0.5)  # for some commits of the other one
+    one.resume()
+    one.wait_event("overtaken")
     house.finish()
     house.must_equal(reference)
 
