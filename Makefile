@@ -12,8 +12,8 @@ help:            ## this list
 demo: $(READY)   ## the main job on this machine: train, convert, run, kill, compare
 	@$(BIN)/processor demo
 
-test: $(READY)   ## all tests, against a real Kafka
-	@$(BIN)/python -m pytest
+test: $(READY)   ## all tests, against a real Kafka, on all cores
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: $(READY)   ## ruff, and the linters of the files beside the code
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.dev.kafka import EmbeddedKafka, require_installed
+from processor.dev.kafka import require_installed
 from processor.errors import ConfigError
+from shared_kafka import shared_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from processor.dev.kafka import EmbeddedKafka
 
     TopicFactory = Callable[..., str]
 
@@ -34,7 +37,8 @@ def embedded_kafka_installed() -> None:
 @pytest.fixture(scope="session")
 def kafka(embedded_kafka_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """The one broker of this test run. Nobody may kill it: a test of broker failures starts a cluster of its own."""
-    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as cluster:
+    base = tmp_path_factory.getbasetemp()
+    with shared_kafka((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kafka") as cluster:
         yield cluster
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,15 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def input_topic(kafka: EmbeddedKafka) -> str:
+def worker() -> str:
+    """What tells the names of one test process from those of another, at the same broker."""
+    return f"-{os.environ['PYTEST_XDIST_WORKER']}" if "PYTEST_XDIST_WORKER" in os.environ else ""
+
+
+@pytest.fixture(scope="session")
+def input_topic(kafka: EmbeddedKafka, worker: str) -> str:
     """Everything that the rules speak of, for a few hundred keys."""
-    topic = kafka.create_topic("recovery-input", partitions=PARTITIONS)
+    topic = kafka.create_topic(f"recovery-input{worker}", partitions=PARTITIONS)
     load = everything(seed=7, events=EVENTS, keys=400, partitions=PARTITIONS, step_ms=5)
     produce(kafka.bootstrap_servers, topic, load)
     return topic
@@ -65,10 +72,16 @@ def input_topic(kafka: EmbeddedKafka) -> str:
 
 @pytest.fixture(scope="session")
 def reference(
-    kafka: EmbeddedKafka, artifact: Path, truth: Any, input_topic: str, tmp_path_factory: pytest.TempPathFactory
+    kafka: EmbeddedKafka,
+    artifact: Path,
+    truth: Any,
+    input_topic: str,
+    worker: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Topic, Topic]:
     """What an undisturbed run publishes: judged by the oracle's rules, and by the trained model on whole sequences."""
-    house = House(kafka, artifact, input_topic, "undisturbed", tmp_path_factory.mktemp("undisturbed"), dict(SETTINGS))
+    directory = tmp_path_factory.mktemp("undisturbed")
+    house = House(kafka, artifact, input_topic, f"undisturbed{worker}", directory, dict(SETTINGS))
     house.process().start()
     house.finish()
     predictions, dead_letters = house.published()
