@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from processor.codec.events import EventDecoder, ValueDecoder
+from processor.codec.float32_events import Float32ValueDecoder
+from processor.codec.float32_predictions import Float32PredictionEncoder
 from processor.codec.json_events import JsonValueDecoder
 from processor.codec.json_predictions import JsonPredictionEncoder
 from processor.errors import ConfigError
@@ -47,6 +49,7 @@ class Format:
 
 FORMATS: Final[Mapping[str, Format]] = {
     "json": Format(values=JsonValueDecoder, predictions=JsonPredictionEncoder),
+    "float32": Format(values=Float32ValueDecoder, predictions=Float32PredictionEncoder),
 }
 
 

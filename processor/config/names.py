@@ -87,8 +87,7 @@ def allowed(name: str) -> str:
         if isinstance(mark, Allowed):
             return mark.text
     if get_origin(field.annotation) is Literal:
-        choices = get_args(field.annotation)
-        return f"one of {', '.join(choices)}" if len(choices) > 1 else f"{choices[0]}, the only one so far"
+        return f"one of {', '.join(get_args(field.annotation))}"
     if field.annotation is bool:
         return "true or false"
     if field.annotation is str:

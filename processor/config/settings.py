@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Format = Literal["json"]
+Format = Literal["json", "float32"]
 """The formats of events and predictions that there is a codec for. A new codec adds its name here, and only here."""
 
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
@@ -164,7 +164,7 @@ class InputSettings(Section):
     topic: Topic = "samples"
     """Topic that the events are read from; its cleanup policy must not be `compact`."""
     format: Format = "json"
-    """How an event is written."""
+    """How an event is written: as JSON, or as packed numbers (schemas/README.md has the bytes)."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a group that has no offsets yet begins."""
 
@@ -175,7 +175,7 @@ class OutputSettings(Section):
     topic: Topic = "probabilities"
     """Topic that the predictions are written to; it has as many partitions as the input topic."""
     format: Format = "json"
-    """How a prediction is written."""
+    """How a prediction is written: as JSON, or as packed numbers (schemas/README.md has the bytes)."""
 
 
 class DeadLetterSettings(Section):

@@ -223,8 +223,8 @@ def test_derived_values() -> None:
             "processing.guarantee=exactly-once",
             "processing.guarantee is 'exactly-once', from --set. It must be one of exactly_once, at_least_once.",
         ),
-        ("input.format=avro", "input.format is 'avro', from --set. It must be json, the only one so far."),
-        ("output.format=float32", "output.format is 'float32', from --set. It must be json, the only one so far."),
+        ("input.format=avro", "input.format is 'avro', from --set. It must be one of json, float32."),
+        ("output.format=avro", "output.format is 'avro', from --set. It must be one of json, float32."),
         ("input.start=newest", "input.start is 'newest', from --set. It must be one of earliest, latest."),
         (
             "input.topic=a b",
