@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types lock check clean help
+.PHONY: demo test bench lint types lock check clean help
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ demo: $(READY)   ## the main job on this machine: train, convert, run, kill, com
 
 test: $(READY)   ## all tests, against a real Kafka, on all cores
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
+bench: $(READY)  ## the speed, against the bare Kafka client (about half an hour on a quiet machine)
+	@$(BIN)/python -m benchmarks
 
 lint: $(READY)   ## ruff, and the linters of the files beside the code
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,0 +1,83 @@
+"""`python -m benchmarks`: all measurements in one run, against one embedded Kafka; a table, a JSON file, charts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.feed import Feed
+from benchmarks.latency import latency
+from benchmarks.recovery import recovery
+from benchmarks.report import charts, table
+from benchmarks.rig import Rig, memory_for
+from benchmarks.throughput import speed
+from processor.dev.kafka import EmbeddedKafka
+from processor.model.convert import convert
+from processor.model.convert.example import train
+
+PARTS = ("speed", "large", "latency", "recovery")
+
+
+def main(
+    parts: Annotated[list[str] | None, typer.Argument(help=f"Which measurements: {', '.join(PARTS)}.")] = None,
+    scale: Annotated[float, typer.Option(help="Of all numbers of events; 0.1 for a first look.")] = 1.0,
+    repeats: Annotated[int, typer.Option(help="Runs of each; medians are told.")] = 3,
+    directory: Annotated[Path | None, typer.Option(help="Where topics and states lie meanwhile.")] = None,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("benchmarks/results"),
+) -> None:
+    """Measure the processor against the bare Kafka client."""
+    console = Console()
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        place = Path(scratch)
+        trained = train(place / "model.keras")
+        convert(trained.path, place / "artifact")
+        with EmbeddedKafka(place / "kafka", heap_mib=1024) as kafka:
+            rig = Rig(place, place / "artifact", kafka, lambda text: console.print(f"[dim]{text}", highlight=False))
+            results = _measure(rig, set(parts or PARTS), scale, repeats)
+    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    charts(results, out)
+    console.print(table(results))
+
+
+def _measure(rig: Rig, parts: set[str], scale: float, repeats: int) -> dict[str, object]:
+    def events(millions: float) -> int:
+        return max(20_000, int(millions * 1e6 * scale))
+
+    results: dict[str, object] = {}
+    speeds = []
+    if "speed" in parts:
+        for name, feed, extra in (
+            ("10k keys, JSON", Feed(events(2), 10_000), {}),
+            ("100k keys, JSON", Feed(events(2), 100_000), {}),
+            ("1M keys, JSON", Feed(events(4), 1_000_000), {}),
+            ("1M keys, memory for a tenth", Feed(events(4), 1_000_000), {"state__memory_mib": memory_for(100_000)}),
+            ("10k keys, float32", Feed(events(2), 10_000, format="float32"), {}),
+            ("10k keys, Zipf", Feed(events(2), 10_000, "zipf"), {}),
+            ("10k keys, one of them hot", Feed(events(1), 10_000, "hot"), {}),
+        ):
+            speeds.append(speed(rig, name, feed, repeats, warm_up=0.5 if feed.keys >= 1_000_000 else 0.25, **extra))
+    if "large" in parts:
+        feed = Feed(events(20), 10_000_000)
+        speeds.append(speed(rig, "10M keys, JSON", feed, 1, warm_up=0.6))
+        rig.drop(feed.name)
+    if speeds:
+        results["speed"] = [{**asdict(row), "ratio": row.ratio} for row in speeds]
+    if "latency" in parts:
+        results["latency"] = [asdict(latency(rig, rate, max(5.0, 30 * scale))) for rate in (1_000, 20_000)]
+    if "recovery" in parts:
+        results["recovery"] = [asdict(kill) for kill in recovery(rig, Feed(events(4), 1_000_000), 0.6)]
+    return results
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,116 @@
+"""What every measurement stands on: one broker, one artifact, topics by name, processors with settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.feed import PARTITIONS, Feed, write
+from processor.dev.process import ProcessorProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from processor.dev.kafka import EmbeddedKafka
+
+BYTES_OF_A_STATE = 700
+"""Of memory that one key takes at the most: its words, its row of the columns, its place in the index."""
+
+
+@dataclass
+class Rig:
+    """Directories, a broker and an artifact. Topics are kept while several measurements read them."""
+
+    directory: Path
+    artifact: Path
+    kafka: EmbeddedKafka
+    tell: Callable[[str], None]
+    _written: set[str] = field(default_factory=set)
+    _runs: int = 0
+
+    def topic_of(self, feed: Feed) -> str:
+        """The topic with this feed in it; written at the first call."""
+        if feed.name not in self._written:
+            self.tell(f"writing {feed.events:,} events of {feed.keys:,} keys ({feed.distribution}, {feed.format})")
+            self.kafka.create_topic(feed.name, partitions=PARTITIONS)
+            write(self.kafka.bootstrap_servers, feed.name, feed)
+            self._written.add(feed.name)
+        return feed.name
+
+    def drop(self, *topics: str) -> None:
+        """Deletes topics, so that the disk holds what is measured and no more."""
+        self.kafka.delete_topics(*topics)
+        self._written.difference_update(topics)
+
+    def run_name(self) -> str:
+        """A name that no other measurement has, for a group and its topics."""
+        self._runs += 1
+        return f"run-{self._runs}"
+
+    def processor(self, name: str, source: str, member: str = "one", **overrides: Any) -> ProcessorProcess:
+        """A process of the group `name` over the topic `source`; not started. `a__b=1` sets `a.b`."""
+        file = self.directory / "processor.toml"
+        file.write_text("")
+        values: dict[str, Any] = {
+            "model.artifact": self.artifact,
+            "kafka.bootstrap_servers": self.kafka.bootstrap_servers,
+            "kafka.group_id": name,
+            "kafka.group_instance_id": f"{name}-{member}",
+            "input.topic": source,
+            "output.topic": f"{name}-output",
+            "dead_letter.topic": f"{name}-dead-letter",
+            "state.directory": self.directory / name / member,
+            "state.snapshot_interval_seconds": 10,
+            **{key.replace("__", "."): value for key, value in overrides.items()},
+        }
+        log = self.directory / name / f"{member}.log"
+        return ProcessorProcess(file, log=log, overrides=values, arguments=["--create-topics"])
+
+    def clean(self, name: str) -> None:
+        """Deletes what a run has left."""
+        self.kafka.delete_topics(f"{name}-output", f"{name}-dead-letter", f"{name}-changelog")
+        shutil.rmtree(self.directory / name, ignore_errors=True)
+
+
+def memory_for(keys: int) -> int:
+    """The setting `state.memory_mib` with which this many keys stay in memory."""
+    return max(64, keys * BYTES_OF_A_STATE // 2**20)
+
+
+def stepped(process: ProcessorProcess) -> int:
+    """How many offsets a process has stepped in all its partitions, as it says."""
+    try:
+        status = json.loads(process.get("/status") or "{}")
+    except OSError:
+        return 0
+    return sum(partition["next_offset"] for partition in status.get("partitions", {}).values())
+
+
+def wait_stepped(
+    processes: list[ProcessorProcess], events: int, budget_seconds: float = 1_800
+) -> list[tuple[float, int]]:
+    """(seconds, events) as they go, until all are stepped."""
+    started, curve = time.monotonic(), [(0.0, 0)]
+    while curve[-1][1] < events:
+        done = sum(stepped(process) for process in processes)
+        seconds = time.monotonic() - started
+        curve.append((seconds, done))
+        for process in processes:
+            if not process.running:
+                raise RuntimeError(f"a processor has ended with {process.exit_code}:\n{process.log()[-3000:]}")
+        if seconds > budget_seconds:
+            raise RuntimeError(f"{done} of {events} events in {seconds:.0f} s")
+        time.sleep(0.1)
+    return curve
+
+
+def rate_of(curve: list[tuple[float, int]], warm_up: float) -> float:
+    """Events a second behind the first `warm_up` (0 to 1) of them: starts and first sights of keys are left out."""
+    most = curve[-1][1]
+    first = next(point for point in curve if point[1] >= warm_up * most)
+    last = next(point for point in curve if point[1] >= most)
+    return (last[1] - first[1]) / max(last[0] - first[0], 1e-9)
