@@ -15,6 +15,7 @@ import numpy as np
 
 from processor.codec.dead_letter import DeadLetter, dead_letter
 from processor.partition import Place
+from processor.runs import THIN, cut_run
 from processor.sequence import SequenceRules, judge, late, stream_times
 from processor.types import NO_TIME, BadEvent, Kind, Reason
 from processor.waves import cut_waves
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from processor.partition import Partition
     from processor.state.arena import Arena
     from processor.types import Batch, BoolArray, Events, Float32Array, Int32Array, Int64Array
+
+_SHORTEST_RUN = 4  # waves: fewer are stepped before a run is cut
 
 KAFKA_RECORD_OVERHEAD_BYTES = 128
 """More than a record batch with one record adds to its key and value (61 + at most 40), to stay on the safe side."""
@@ -152,11 +155,50 @@ class Pipeline:
 
     def _step_waves(self, work: Work, slots: Int32Array, before: Int64Array, answers: _Answers) -> int:
         stepped = np.flatnonzero(slots >= 0)
-        waves = cut_waves(slots[stepped])
-        for wave in waves:
-            rows = stepped[wave]
+        waves = [stepped[wave] for wave in cut_waves(slots[stepped])]
+        rank = next((rank for rank, rows in enumerate(waves) if len(rows) <= THIN), len(waves))
+        thin = waves[rank:]
+        for rows in waves[:rank]:
+            self._step_wave(work, rows + answers.first, slots[rows], before[rows], answers)
+        if len(thin) >= _SHORTEST_RUN:
+            thin = self._step_run(work, thin, slots, before, answers)
+        for rows in thin:
             self._step_wave(work, rows + answers.first, slots[rows], before[rows], answers)
         return len(waves)
+
+    def _step_run(
+        self, work: Work, waves: list[NDArray[np.intp]], slots: Int32Array, before: Int64Array, answers: _Answers
+    ) -> list[NDArray[np.intp]]:
+        """Steps the ordinary keys of some thin waves event by event. Returns what is left of the waves."""
+        arena, events, offsets = self._arena, work.events, work.batch.offsets
+        run, others = cut_run(waves, slots, before, answers.first, self._rules, events, offsets, arena)
+        if run is None:
+            return waves
+        features = {name: column[run.rows] for name, column in events.features.items()}
+        outputs, states = self._engine.step_run(features, arena.words[run.slots], run.sizes)
+        if not self._finite_rows(outputs, states).all():
+            return waves  # an event that is bad after all leaves its key's state as it was: the waves know how
+        empty = arena.steps[run.slots] == 0
+        steps = np.where(empty, 0, arena.steps[run.slots])
+        at = run.rows - answers.first
+        for name, column in outputs.items():
+            answers.outputs[name][at] = column
+        answers.step[at] = steps[run.key] + 1 + np.repeat(np.arange(len(run.sizes)), run.sizes)
+        answers.warm[at] = self._engine.warm(states)
+        answers.predicted[at] = True
+
+        last = run.rows[run.last]
+        times = np.where(empty, NO_TIME, arena.time[run.slots])
+        np.maximum.at(times, run.key, events.time[run.rows])
+        arena.words[run.slots] = states[run.last]
+        arena.steps[run.slots] = steps + run.counts
+        arena.offset[run.slots] = offsets[last]
+        arena.time[run.slots] = times
+        numbered = events.has_sequence[last]
+        arena.sequence[run.slots] = np.where(numbered, events.sequence[last], arena.sequence[run.slots])
+        arena.has_sequence[run.slots] |= numbered
+        arena.wheel.join(run.slots)
+        return others
 
     def _step_wave(
         self, work: Work, rows: NDArray[np.intp], slots: Int32Array, before: Int64Array, answers: _Answers

@@ -27,7 +27,7 @@ from processor.errors import Incompatible
 from processor.model.artifact import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,9 +81,40 @@ class Engine:
             size = self._bucket_size(rows - start)
             stop = min(start + size, rows)
             bucket = self._buckets.get(size) or self._open(size)
-            bucket.step(columns, state, outputs, new_state, start, stop)
+            bucket.step(columns, outputs, start, stop, state[start:stop], new_state[start:stop])
             start = stop
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, new_state
+
+    def step_run(
+        self, features: Features, state: Float32Array, sizes: Sequence[int]
+    ) -> tuple[dict[str, NDArray[Any]], Float32Array]:
+        """Steps m keys by many samples each: by one of every key, then by one of the first `sizes[1]` keys, and so on.
+
+        `features`: input name -> [n, *sample shape], in this order, n = sum(sizes); `state`: float32[m, D]; `sizes`:
+        falling, sizes[0] = m. Returns the outputs and the state after every sample, [n, ...] both, as new arrays.
+
+        Raises:
+            ValueError: as `step`.
+        """
+        rows = sum(sizes)
+        states = np.empty((rows, self._words), np.float32)
+        columns = self._columns(features, states, rows)
+        outputs = [np.empty((rows, *shape), dtype) for _, shape, dtype in self._outputs]
+        start, before = 0, state
+        for size in sizes:
+            for first in range(start, start + size, self._largest):
+                stop = min(first + self._largest, start + size)
+                bucket = self._bucket_for(stop - first)
+                former = before[first - start : stop - start]
+                bucket.step(columns, outputs, first, stop, former, states[first:stop])
+            before = states[start : start + size]
+            start += size
+        return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, states
+
+    def _bucket_for(self, rows: int) -> _Bucket:
+        """The smallest bucket that holds this many rows, no more than the largest."""
+        size = self._smallest if rows <= self._smallest else 1 << (rows - 1).bit_length()
+        return self._buckets.get(size) or self._open(size)
 
     def warm(self, state: Float32Array) -> BoolArray:
         """bool[B]: whether the answer that came with each row's state was the trained model's own.
@@ -192,27 +223,30 @@ class _Bucket:
     def step(
         self,
         columns: list[NDArray[Any]],
-        state: Float32Array,
         outputs: list[NDArray[Any]],
-        new_state: Float32Array,
         start: int,
         stop: int,
+        state: Float32Array,
+        new_state: Float32Array,
     ) -> None:
-        """Steps the rows `start` to `stop` (at most the bucket's size) and fills in theirs of the results."""
+        """Steps the rows `start` to `stop` of the columns, at most the bucket's size, and fills in their outputs.
+
+        state, new_state: of these rows alone.
+        """
         rows, floats = stop - start, self._float_words
         for view, values in zip(self._inputs, columns, strict=True):
             self._fill(view(), values[start:stop], rows)
         if self._state_floats is not None:
-            self._fill(self._state_floats(), state[start:stop, :floats], rows)
+            self._fill(self._state_floats(), state[:, :floats], rows)
         if self._state_ints is not None:
-            self._fill(self._state_ints(), state[start:stop, floats:].view(np.int32), rows)
+            self._fill(self._state_ints(), state[:, floats:].view(np.int32), rows)
         self._interpreter.invoke()
         for view, values in zip(self._outputs, outputs, strict=True):
             values[start:stop] = view()[:rows]
         if self._next_floats is not None:
-            new_state[start:stop, :floats] = self._next_floats()[:rows]
+            new_state[:, :floats] = self._next_floats()[:rows]
         if self._next_ints is not None:
-            new_state[start:stop, floats:].view(np.int32)[:] = self._next_ints()[:rows]
+            new_state[:, floats:].view(np.int32)[:] = self._next_ints()[:rows]
 
     def _fill(self, memory: NDArray[Any], values: NDArray[Any], rows: int) -> None:
         if rows == self._size:

@@ -24,12 +24,23 @@ class SumEngine:
     """`total` of all samples of the sequence: a step as pure as a real engine's, in float32."""
 
     calls: list[int] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)
 
     def step(self, features: Any, state: Any) -> tuple[dict[str, Any], Any]:
         self.calls.append(len(state))
         with np.errstate(over="ignore"):
             total = state[:, :1] + features["x"]
         return {"total": total}, np.concatenate([total, state[:, 1:]], axis=1)
+
+    def step_run(self, features: Any, state: Any, sizes: Any) -> tuple[dict[str, Any], Any]:
+        self.runs.append(list(sizes))
+        states, start = [], 0
+        for size in sizes:
+            _, state = self.step({"x": features["x"][start : start + size]}, state[:size])
+            states.append(state)
+            start += size
+        after = np.concatenate(states)
+        return {"total": after[:, :1].copy()}, after
 
     def warm(self, state: Any) -> Any:
         return np.ones(len(state), np.bool_)

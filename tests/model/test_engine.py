@@ -79,6 +79,18 @@ def test_a_rows_bits_depend_on_that_row_alone(engine: Engine, order: list[int], 
             assert bits(new_state[i]) == bits(alone_state[rows[i]])
 
 
+@pytest.mark.parametrize("sizes", [[1], [1] * 20, [20, 20, 7, 7, 1], [53, 17, 16, 2], [0]])
+def test_a_run_is_step_after_step(engine: Engine, sizes: list[int]) -> None:
+    _, state = samples(sizes[0])
+    features, _ = samples(sum(sizes), seed=1)
+    outputs, states = engine.step_run(features, state, sizes)
+    edges = np.cumsum([0, *sizes])
+    for start, stop in pairwise(edges.tolist()):
+        wanted, state = engine.step({"x": features["x"][start:stop]}, state[: stop - start])
+        assert bits(outputs["y"][start:stop]) == bits(wanted["y"])
+        assert bits(states[start:stop]) == bits(state)
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_where_padding_is_dear_the_bits_are_the_same(engine_of: MakeEngine, large: bool) -> None:
     engine = engine_of(graphs.recurrent(), max_rows=64)
