@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from processor.kafka.consumer import Polled, SampleConsumer
     from processor.kafka.producer import IdempotentProducer, TransactionalProducer
     from processor.metrics import Metrics
-    from processor.pipeline import Pipeline, Produced, Work
+    from processor.pipeline import Pipeline, Work
+    from processor.publishing import Produced
     from processor.state.arena import Arena
     from processor.types import Int32Array
 

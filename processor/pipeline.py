@@ -7,14 +7,13 @@ there and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import compress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from processor.codec.dead_letter import DeadLetter, dead_letter
 from processor.partition import Place
+from processor.publishing import Answers
 from processor.runs import THIN, cut_run
 from processor.sequence import SequenceRules, judge, late, stream_times
 from processor.types import NO_TIME, BadEvent, Kind, Reason
@@ -25,25 +24,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from processor.codec import EventDecoder, PredictionEncoder
+    from processor.codec import EventDecoder
     from processor.model.artifact import Artifact
     from processor.model.engine import Engine
     from processor.partition import Partition
+    from processor.publishing import Produced, Publisher
     from processor.state.arena import Arena
     from processor.types import Batch, BoolArray, Events, Float32Array, Int32Array, Int64Array
 
 _SHORTEST_RUN = 4  # waves: fewer are stepped before a run is cut
-
-KAFKA_RECORD_OVERHEAD_BYTES = 128
-"""More than a record batch with one record adds to its key and value (61 + at most 40), to stay on the safe side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The largest record, in bytes, that each topic takes."""
-
-    output: int = 1_048_588
-    dead_letter: int = 1_048_588
 
 
 @dataclass(slots=True)
@@ -59,32 +48,6 @@ class Work:
         return len(self.batch) - self.done
 
 
-@dataclass(slots=True)
-class Produced:
-    """What one slice asks to be published, and what it counted."""
-
-    predictions: list[tuple[int, list[bytes], list[bytes]]] = field(default_factory=list)  # partition, keys, values
-    dead_letters: list[tuple[int, BadEvent, DeadLetter]] = field(default_factory=list)  # input partition first
-    events: int = 0
-    predicted: int = 0
-    replayed: int = 0
-    duplicates: int = 0
-    waves: int = 0
-
-
-@dataclass(slots=True)
-class _Answers:
-    """Columns that the waves of a slice fill, aligned with its rows; `first` is the slice's first row of the batch."""
-
-    first: int
-    outputs: dict[str, Float32Array]
-    step: Int64Array
-    warm: BoolArray
-    predicted: BoolArray
-    duplicate: BoolArray
-    bad: dict[int, BadEvent]  # by row of the batch
-
-
 class Pipeline:
     """Steps events; owns nothing but the arena's content. Components are arguments."""
 
@@ -94,14 +57,11 @@ class Pipeline:
         engine: Engine,
         arena: Arena,
         decoder: EventDecoder,
-        encoder: PredictionEncoder,
+        publisher: Publisher,
         rules: SequenceRules,
-        input_topic: str,
-        limits: Limits,
     ) -> None:
         self._artifact, self._engine, self._arena = artifact, engine, arena
-        self._decoder, self._encoder = decoder, encoder
-        self._rules, self._input_topic, self._limits = rules, input_topic, limits
+        self._decoder, self._publisher, self._rules = decoder, publisher, rules
         self._float_words = sum(slot.stop - slot.start for slot in artifact.layout if slot.dtype == "float32")
 
     def decode(self, batch: Batch) -> Work:
@@ -144,16 +104,12 @@ class Pipeline:
         work.done = segments[-1][2] if segments else first
         rows = work.done - first
         bad.update({row: work.events.bad[row] for row in work.events.bad if first <= row < work.done})
-        answers = self._blank_answers(first, rows, bad)
+        answers = Answers.blank(self._artifact.outputs, first, rows, bad)
         waves = self._step_waves(work, slots[:rows], before[:rows], answers)
-        return self._publish(work, segments, answers, waves, partitions)
+        publish_from = {number: partitions[number].publish_from for number, _, _ in segments}
+        return self._publisher.publish(batch, events, segments, answers, waves, publish_from)
 
-    def _blank_answers(self, first: int, rows: int, bad: dict[int, BadEvent]) -> _Answers:
-        outputs = {spec.name: np.zeros((rows, *spec.shape), np.float32) for spec in self._artifact.outputs}
-        warm, predicted, duplicate = np.zeros((3, rows), np.bool_)
-        return _Answers(first, outputs, np.zeros(rows, np.int64), warm, predicted, duplicate, bad)
-
-    def _step_waves(self, work: Work, slots: Int32Array, before: Int64Array, answers: _Answers) -> int:
+    def _step_waves(self, work: Work, slots: Int32Array, before: Int64Array, answers: Answers) -> int:
         stepped = np.flatnonzero(slots >= 0)
         waves = [stepped[wave] for wave in cut_waves(slots[stepped])]
         rank = next((rank for rank, rows in enumerate(waves) if len(rows) <= THIN), len(waves))
@@ -167,7 +123,7 @@ class Pipeline:
         return len(waves)
 
     def _step_run(
-        self, work: Work, waves: list[NDArray[np.intp]], slots: Int32Array, before: Int64Array, answers: _Answers
+        self, work: Work, waves: list[NDArray[np.intp]], slots: Int32Array, before: Int64Array, answers: Answers
     ) -> list[NDArray[np.intp]]:
         """Steps the ordinary keys of some thin waves event by event. Returns what is left of the waves."""
         arena, events, offsets = self._arena, work.events, work.batch.offsets
@@ -201,7 +157,7 @@ class Pipeline:
         return others
 
     def _step_wave(
-        self, work: Work, rows: NDArray[np.intp], slots: Int32Array, before: Int64Array, answers: _Answers
+        self, work: Work, rows: NDArray[np.intp], slots: Int32Array, before: Int64Array, answers: Answers
     ) -> None:
         """Each key at most once: `rows` of the batch, their keys' slots and the stream times before them."""
         arena, events = self._arena, work.events
@@ -240,7 +196,7 @@ class Pipeline:
         slots: Int32Array,
         idle: BoolArray,
         afresh: BoolArray,
-        answers: _Answers,
+        answers: Answers,
     ) -> None:
         """6. Steps the samples, and takes each step whose outputs and new state are finite."""
         arena, events = self._arena, work.events
@@ -290,79 +246,6 @@ class Pipeline:
         for column in suspects:
             finite &= np.isfinite(column).reshape(len(state), -1).all(axis=1)
         return finite
-
-    def _publish(
-        self,
-        work: Work,
-        segments: list[tuple[int, int, int]],
-        answers: _Answers,
-        waves: int,
-        partitions: Mapping[int, Partition],
-    ) -> Produced:
-        """Encodes what lies at or above each partition's committed offset. Below it, a replay is silent."""
-        produced = Produced(waves=waves, events=work.done - answers.first)
-        for number, start, stop in segments:
-            silent = start + int(np.searchsorted(work.batch.offsets[start:stop], partitions[number].publish_from))
-            produced.replayed += silent - start
-            produced.duplicates += int(answers.duplicate[silent - answers.first : stop - answers.first].sum())
-            self._encode(work, number, silent, stop, answers, produced)
-        for row in sorted(answers.bad):
-            number = int(work.batch.partitions[row])
-            if work.batch.offsets[row] >= partitions[number].publish_from:
-                produced.dead_letters.append((number, answers.bad[row], self._dead_letter(work.batch, row, answers)))
-        return produced
-
-    def _encode(self, work: Work, number: int, start: int, stop: int, answers: _Answers, produced: Produced) -> None:
-        batch, first = work.batch, answers.first
-        chosen = answers.predicted[start - first : stop - first]
-        count = int(chosen.sum())
-        if not count:
-            return
-        everything = count == stop - start
-        at: slice | NDArray[np.intp] = slice(start - first, stop - first)
-        rows: slice | NDArray[np.intp] = slice(start, stop)
-        keys = batch.keys[start:stop]
-        if not everything:
-            at = start - first + np.flatnonzero(chosen)
-            rows = at + first
-            keys = list(compress(keys, chosen.tolist()))
-        values = self._encoder.encode(
-            {name: column[at] for name, column in answers.outputs.items()},
-            answers.step[at],
-            work.events.time[rows],
-            number,
-            batch.offsets[rows],
-            answers.warm[at],
-        )
-        known = [key or b"" for key in keys]
-        if max(map(len, known)) + max(map(len, values)) + KAFKA_RECORD_OVERHEAD_BYTES > self._limits.output:
-            known, values = self._without_the_too_large(known, values, np.arange(start, stop)[chosen], answers)
-        produced.predictions.append((number, known, values))
-        produced.predicted += len(values)
-
-    def _without_the_too_large(
-        self, keys: list[bytes], values: list[bytes], rows: NDArray[np.intp], answers: _Answers
-    ) -> tuple[list[bytes], list[bytes]]:
-        """A prediction that its topic does not take becomes a dead letter. Its step stands."""
-        fits: list[bool] = []
-        for key, value, row in zip(keys, values, rows.tolist(), strict=True):
-            size = len(key) + len(value) + KAFKA_RECORD_OVERHEAD_BYTES
-            fits.append(size <= self._limits.output)
-            if not fits[-1]:
-                detail = f"the prediction has {size} bytes with its key, its topic takes {self._limits.output}"
-                answers.bad[row] = BadEvent(Reason.TOO_LARGE, detail)
-        return list(compress(keys, fits)), list(compress(values, fits))
-
-    def _dead_letter(self, batch: Batch, row: int, answers: _Answers) -> DeadLetter:
-        return dead_letter(
-            key=batch.keys[row],
-            value=batch.values[row],
-            bad=answers.bad[row],
-            topic=self._input_topic,
-            partition=int(batch.partitions[row]),
-            offset=int(batch.offsets[row]),
-            limit=self._limits.dead_letter,
-        )
 
 
 def _within(segments: list[tuple[int, int, int]], first: int, stop: int) -> list[tuple[int, int, int]]:

@@ -32,7 +32,7 @@ THIN: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """n events of m keys, wave by wave; in each wave, keys by falling number of events: wave i has the first sizes[i]."""
+    """n events of m keys, wave by wave; in each, keys by falling number of events: wave i has the first `sizes[i]`."""
 
     rows: Rows  # [n], of the batch
     sizes: list[int]

@@ -31,8 +31,9 @@ from processor.loop import Loop, Pace, Topics
 from processor.metrics import Metrics
 from processor.model.artifact import load_artifact
 from processor.model.engine import Engine
-from processor.pipeline import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Pipeline
+from processor.pipeline import Pipeline
 from processor.preflight import apply_topics, require
+from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Publisher
 from processor.sequence import SequenceRules
 from processor.state.arena import Arena, slots_within
 from processor.state.changelog import ChangelogReader
@@ -109,7 +110,8 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     )
     encoder = prediction_encoder(settings.output.format, artifact.outputs, artifact.model_id)
     limits = Limits(output=facts.output.max_message_bytes, dead_letter=facts.dead_letter.max_message_bytes)
-    pipeline = Pipeline(artifact, engine, arena, decoder, encoder, rules, settings.input.topic, limits)
+    publisher = Publisher(encoder, settings.input.topic, limits)
+    pipeline = Pipeline(artifact, engine, arena, decoder, publisher, rules)
     identity = Identity(facts.input.topic_id, artifact.fingerprint, settings_hash(settings, artifact))
     snapshots = Snapshots(arena, identity, settings.changelog_topic, Sweeper(rules.idle_ms))
 

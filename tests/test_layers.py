@@ -19,7 +19,7 @@ LAYERS = [
     ["processor.service"],
     ["processor.loop", "processor.preflight", "processor.watchdog"],
     ["processor.assignment", "processor.pipeline", "processor.commit"],
-    ["processor.runs"],
+    ["processor.runs", "processor.publishing"],
     ["processor.state.restore", "processor.state.sweeper", "processor.sequence", "processor.locate"],
     ["processor.state.arena", "processor.state.changelog"],
     ["processor.state.wheel"],

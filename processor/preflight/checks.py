@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from processor.config import producer_properties
-from processor.pipeline import KAFKA_RECORD_OVERHEAD_BYTES
 from processor.preflight.findings import Finding, error
+from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 from processor.state.record import HEADER_BYTES
 
 if TYPE_CHECKING:

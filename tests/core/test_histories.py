@@ -19,7 +19,8 @@ import pytest
 from core.toy import FINGERPRINT, batch, event, new_arena, new_pipeline
 from processor.dev.oracle import InputRecord, Rules, expected
 from processor.partition import Partition, Phase, Place
-from processor.pipeline import Pipeline, Produced
+from processor.pipeline import Pipeline
+from processor.publishing import Produced
 from processor.sequence import SequenceRules
 from processor.state.arena import Arena
 from processor.state.record import encode_records, state_key

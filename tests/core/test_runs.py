@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.toy import batch, event, new_arena, new_pipeline
 from processor.partition import Partition, Place
-from processor.pipeline import Produced
+from processor.publishing import Produced
 from processor.sequence import SequenceRules
 
 KEYS = [b"a", b"b", b"c"]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from processor.codec import event_decoder, prediction_encoder
-from processor.pipeline import Limits, Pipeline
+from processor.pipeline import Pipeline
+from processor.publishing import Limits, Publisher
 from processor.sequence import SequenceRules
 from processor.state.arena import Arena
 from processor.types import Batch, TensorSpec
@@ -63,7 +64,8 @@ def new_pipeline(arena: Arena, rules: SequenceRules, limits: Limits | None = Non
     decoder = event_decoder("json", ARTIFACT.inputs, max_ahead_ms=max_ahead_ms, largest_key=1000)
     encoder = prediction_encoder("json", ARTIFACT.outputs, ARTIFACT.model_id)
     engine: Any = SumEngine()
-    return Pipeline(ARTIFACT, engine, arena, decoder, encoder, rules, TOPIC, limits or Limits())
+    publisher = Publisher(encoder, TOPIC, limits or Limits())
+    return Pipeline(ARTIFACT, engine, arena, decoder, publisher, rules)
 
 
 def event(x: Any, **fields: Any) -> bytes:
