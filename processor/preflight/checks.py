@@ -103,13 +103,15 @@ def _partition_counts(found: Found) -> Iterator[Finding]:
     for role in ("output", "changelog"):
         facts = found.output if role == "output" else found.changelog
         if facts is not None and facts.partitions != found.input.partitions:
+            wanted = found.input.partitions
+            more = f"kafka-topics.sh --alter --topic {facts.name} --partitions {wanted}"
+            remedy = more if facts.partitions < wanted else f"Make {facts.name} anew with {wanted} partitions"
             yield error(
                 "partition counts",
                 f"The {role} topic {facts.name} has {facts.partitions} partitions, "
-                f"and the input topic {found.input.name} has {found.input.partitions}.",
+                f"and the input topic {found.input.name} has {wanted}.",
                 "A key's state and its predictions lie in the partition of the same number as its events.",
-                f"Make {facts.name} anew with {found.input.partitions} partitions, "
-                f"or name another topic in {SETTINGS['output' if role == 'output' else 'changelog']}.",
+                f"{remedy}, or name another topic in {SETTINGS['output' if role == 'output' else 'changelog']}.",
                 facts.name,
             )
 
