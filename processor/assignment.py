@@ -247,6 +247,7 @@ class Assignment:
             low=self.admin.low_watermarks(self.consumer.topic, [number])[number],
             high=self.admin.high_watermarks(self.consumer.topic, [number])[number],
             topic_id=self.identity.topic_id,
+            partitions=self.identity.partitions,
             settings_hash=self.identity.settings_hash,
             fingerprint=self.identity.fingerprint,
             exactly_once=self.policy.exactly_once,

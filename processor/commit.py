@@ -47,6 +47,7 @@ class Identity:
     topic_id: str
     fingerprint: int
     settings_hash: int
+    partitions: int = 0  # of the input topic
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ class Snapshots:
             topic_id=self._identity.topic_id,
             fingerprint=self._identity.fingerprint,
             settings_hash=self._identity.settings_hash,
+            partitions=self._identity.partitions,
         )
 
     def send(self, producer: TransactionalProducer | IdempotentProducer, snapshots: list[PartitionSnapshot]) -> None:

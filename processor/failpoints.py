@@ -46,7 +46,16 @@ REVOKE: Final = (
     "revoke.committed",  # all is committed; the stores are still open
     "revoke.closed",  # the stores are closed; the partitions were not given back
 )
-NAMES: Final = COMMIT + ASSIGN + REVOKE
+RESET: Final = (
+    "reset.held",  # the group is held; nothing was changed
+    "reset.begun",  # every partition has a position that says so
+    "reset.wiped",  # the stores of this machine are gone
+    "reset.emptying",  # after each commit of deletions
+    "reset.emptied",  # no state is left in the changelog
+    "reset.placed",  # at_least_once alone: the group's offsets are set, the positions are not
+    "reset.done",  # after the positions
+)
+NAMES: Final = COMMIT + ASSIGN + REVOKE + RESET
 
 
 class FailpointRaised(RuntimeError):

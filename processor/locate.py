@@ -22,6 +22,7 @@ class Found:
     low: int  # the input's first offset
     high: int  # the input's end: its high watermark
     topic_id: str  # of the input as it is now
+    partitions: int  # of the input as it is now
     settings_hash: int
     fingerprint: int
     exactly_once: bool
@@ -47,6 +48,8 @@ def locate(found: Found) -> Entry:
         Incompatible: group, store and input do not belong together; going on would lose, double or change predictions.
     """
     position, committed = found.position, found.committed
+    if position is not None and position.resetting:
+        raise _reset_unfinished(found)
     if position is None:
         if committed is not None:
             raise _no_state(found, committed)
@@ -71,12 +74,15 @@ def locate(found: Found) -> Entry:
 def _check_same_past(found: Found, position: Position) -> None:
     if position.topic_id != found.topic_id:
         raise _made_anew(found, f"Its id is {found.topic_id}; the states were made from {position.topic_id}.")
+    if position.partitions not in (0, found.partitions):
+        raise _other_partitions(found, position)
     if position.fingerprint != found.fingerprint:
         raise Incompatible(
             f"The states of partition {found.partition} belong to the model {position.fingerprint:016x}, "
             f"and the artifact is {found.fingerprint:016x}.",
             "A state means something to the model that made it, and to no other.",
-            "Run with the former artifact, or give the new model a kafka.group_id of its own.",
+            "Run with the former artifact; or make the new model's states from all of the input "
+            "(`processor reset --rebuild`), or begin with empty ones (`processor reset --here`).",
         )
 
 
@@ -86,7 +92,8 @@ def _check_same_settings(found: Found, position: Position, committed: int) -> No
             f"The settings that decide states have changed while partition {found.partition} has "
             f"{committed - position.replay_from} offsets to replay.",
             "[sequence] and the artifact's mode decide what a replay does: under others it is another past.",
-            "Start with the former settings, stop with SIGTERM (nothing is left to replay then), and change them.",
+            "Start with the former settings, stop with SIGTERM (nothing is left to replay then), and change them; "
+            "or make the states anew under the new ones: `processor reset --rebuild`.",
         )
 
 
@@ -94,7 +101,8 @@ def _no_state(found: Found, committed: int) -> Incompatible:
     return Incompatible(
         f"The group has the offset {committed} for partition {found.partition}, but there is no state for it.",
         "The changelog was lost, or somebody set offsets of a group that has never run.",
-        "Take a new kafka.group_id to begin anew, or put the changelog back.",
+        "`processor reset --rebuild` makes the states from all of the input, and goes on from the group's offset; "
+        "`processor reset --here` goes on from there with empty states.",
     )
 
 
@@ -102,7 +110,8 @@ def _rewound(found: Found, committed: int, position: Position) -> Incompatible:
     return Incompatible(
         f"The group stands at {committed} in partition {found.partition}, its states at {position.committed}.",
         "Somebody moved the group back; states cannot be stepped backwards.",
-        f"Set the group's offset to {position.committed} again, or take a new kafka.group_id.",
+        f"`processor reset --rebuild` makes the states that belong to {committed} from all of the input, and publishes "
+        f"again from there; or set the group's offset to {position.committed} again.",
     )
 
 
@@ -110,7 +119,9 @@ def _moved(found: Found, committed: int, position: Position) -> Incompatible:
     return Incompatible(
         f"The group stands at {committed} in partition {found.partition}, its states at {position.committed}.",
         "Somebody moved the group on; the events between would be missing in the states.",
-        f"Set the group's offset to {position.committed} again, or take a new kafka.group_id.",
+        f"`processor reset --rebuild` steps all of the input in silence up to {committed}, and publishes from there; "
+        f"`processor reset --here` begins there with empty states; or set the group's offset to {position.committed} "
+        "again.",
     )
 
 
@@ -118,7 +129,18 @@ def _made_anew(found: Found, cause: str) -> Incompatible:
     return Incompatible(
         f"The input topic is not the one that the states of partition {found.partition} were made from.",
         f"It was made anew. {cause}",
-        "Take a new kafka.group_id for the new topic.",
+        "`processor reset --to-start` empties the states and begins at the new topic's beginning, "
+        "`processor reset --to-end` at its end.",
+    )
+
+
+def _other_partitions(found: Found, position: Position) -> Incompatible:
+    return Incompatible(
+        f"The input has {found.partitions} partitions; it had {position.partitions} when the states of partition "
+        f"{found.partition} were made.",
+        "Keys lie in other partitions than before, and their states do not follow them.",
+        "`processor reset --rebuild` makes the states anew from all of the input: a key that has moved begins afresh "
+        "in its new partition. For whole sequences, copy the input to a new topic and take a new kafka.group_id.",
     )
 
 
@@ -126,5 +148,14 @@ def _gap(found: Found, position: Position) -> Incompatible:
     return Incompatible(
         f"Partition {found.partition} must replay from {position.replay_from}, but the input begins at {found.low}.",
         "The input's retention is shorter than the snapshot interval, or the processor was away for longer.",
-        "Set processing.accept_gap = true to go on without these events (they are counted), and raise the retention.",
+        "Set processing.accept_gap = true to go on without these events (they are counted), or make the states anew "
+        "from what is left of the input (`processor reset --rebuild`); and raise the retention.",
+    )
+
+
+def _reset_unfinished(found: Found) -> Incompatible:
+    return Incompatible(
+        f"A reset was begun and has not ended: partition {found.partition} may lack some of its states.",
+        "`processor reset` was cut short, or is at work now.",
+        "Type the same `processor reset` again: it does all of it anew.",
     )

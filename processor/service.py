@@ -112,12 +112,12 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     limits = Limits(output=facts.output.max_message_bytes, dead_letter=facts.dead_letter.max_message_bytes)
     publisher = Publisher(encoder, settings.input.topic, limits)
     pipeline = Pipeline(artifact, engine, arena, decoder, publisher, rules)
-    identity = Identity(facts.input.topic_id, artifact.fingerprint, settings_hash(settings, artifact))
+    identity = identity_of(settings, artifact, facts)
     snapshots = Snapshots(arena, identity, settings.changelog_topic, Sweeper(rules.idle_ms))
 
     # The producer first: its `init_transactions` ends what a former life left open, before anything is read.
     producer, changelog = _producers(settings, directory, facts)
-    reader = ChangelogReader(reader_properties(settings), settings.changelog_topic)
+    reader = ChangelogReader(reader_properties(settings), settings.changelog_topic, facts.changelog.topic_id)
     stack.callback(reader.close)
     admin = stack.enter_context(Admin(settings))
     # The consumer calls the loop, and the loop polls the consumer: the loop is made last, and looked up by then.
@@ -161,16 +161,22 @@ def _producers(
     settings: Settings, directory: StateDirectory, facts: Topology
 ) -> tuple[TransactionalProducer | IdempotentProducer, IdempotentProducer | None]:
     """The producer of outputs, and where there are no transactions one of its own for the changelog."""
-    name = settings.kafka.group_instance_id or directory.process_id
+    properties = producing(settings, facts, directory.process_id)
+    budget = settings.processing.unavailable_seconds
+    if settings.exactly_once:
+        return TransactionalProducer(properties, budget), None
+    return IdempotentProducer(properties, budget), IdempotentProducer(properties, budget)
+
+
+def producing(settings: Settings, facts: Topology, process_id: str) -> dict[str, Any]:
+    """The configuration of the producer that a process with this id has, or had in a former life."""
+    name = settings.kafka.group_instance_id or process_id
     properties = producer_properties(settings, f"{settings.kafka.group_id}-{name}")
     # A batch larger than its topic takes would be refused whole, again and again.
     written = (facts.output, facts.dead_letter, facts.changelog)
     largest = min(topic.max_message_bytes for topic in written) - KAFKA_RECORD_OVERHEAD_BYTES
     properties["batch.size"] = min(int(properties["batch.size"]), largest)
-    budget = settings.processing.unavailable_seconds
-    if settings.exactly_once:
-        return TransactionalProducer(properties, budget), None
-    return IdempotentProducer(properties, budget), IdempotentProducer(properties, budget)
+    return properties
 
 
 def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics, stack: ExitStack) -> None:
@@ -188,6 +194,12 @@ def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics,
     stack.enter_context(server)
     stack.enter_context(Watchdog(loop.heartbeat_age, patience))
     _LOG.info("listening", host=settings.http.address.host, port=server.port)
+
+
+def identity_of(settings: Settings, artifact: Artifact, facts: Topology) -> Identity:
+    """What the positions of this process say of the past that leads to them."""
+    deciding = settings_hash(settings, artifact)
+    return Identity(facts.input.topic_id, artifact.fingerprint, deciding, facts.input.partitions)
 
 
 def settings_hash(settings: Settings, artifact: Artifact) -> int:

@@ -16,6 +16,7 @@ LAYERS = [
     ["processor.__main__"],
     ["processor.cli"],
     ["processor.dev"],
+    ["processor.reset"],
     ["processor.service"],
     ["processor.loop", "processor.preflight", "processor.watchdog"],
     ["processor.assignment", "processor.pipeline", "processor.commit"],

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli import demonstration, models, running, settings
+from processor.cli import demonstration, models, resetting, running, settings
 from processor.cli.failing import RefusingGroup
 from processor.version import __version__
 
@@ -47,6 +47,7 @@ def _options(
 
 models.register(app)
 running.register(app)
+resetting.register(app)
 settings.register(app)
 demonstration.register(app)
 

@@ -28,9 +28,12 @@ class Tail:
 class ChangelogReader:
     """Follows any number of changelog partitions, each from an offset of its own."""
 
-    def __init__(self, properties: Mapping[str, Any], topic: str) -> None:
-        """properties: of a consumer with `enable.partition.eof` and `isolation.level=read_committed`."""
-        self.topic = topic
+    def __init__(self, properties: Mapping[str, Any], topic: str, topic_id: str) -> None:
+        """properties: of a consumer with `enable.partition.eof` and `isolation.level=read_committed`.
+
+        topic_id: as Kafka prints it, of the topic as it is now.
+        """
+        self.topic, self.topic_id = topic, topic_id
         self._consumer = Consumer(dict(properties), logger=kafka_logger())
         self._followed: set[int] = set()
 

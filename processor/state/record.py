@@ -43,6 +43,8 @@ POSITION_KEY: Final = b"\x00"
 STATE_TAG: Final = b"\x01"
 MARK_KEY: Final = b"\x02"
 """Of the store alone: the changelog never carries it."""
+ORIGIN_KEY: Final = b"\x03"
+"""Of the store alone: the id of the changelog topic that its records and its mark speak of."""
 
 _HEADER: Final = struct.Struct("<BBHIqqqQII")
 _BEFORE_CRC: Final = [
@@ -58,7 +60,8 @@ _BEFORE_CRC: Final = [
 _CRC_AT: Final = 40
 
 _ANOTHER_MODEL_HINT: Final = (
-    "Run the processor with the artifact that wrote these states, or begin anew under another kafka.group_id."
+    "Run the processor with the artifact that wrote these states, or make the states of this one from all of the "
+    "input (`processor reset --rebuild`), or begin with empty ones (`processor reset --here`)."
 )
 _REBUILD_HINT: Final = "Delete the partition's store: it is rebuilt from its changelog."
 
@@ -238,7 +241,7 @@ def _newer(what: str, form: int) -> Incompatible:
     return Incompatible(
         f"A stored {what} has the format {form}, and this version knows formats up to {FORMAT}.",
         "A newer version of the processor wrote it.",
-        "Run that version, or begin anew under another kafka.group_id.",
+        "Run that version, or make the states anew from all of the input: `processor reset --rebuild`.",
     )
 
 
@@ -249,6 +252,7 @@ def _corrupt(cause: str, what: str = "state record") -> StateCorrupt:
 _POSITION: Final = struct.Struct("<BBHqqqQQ")
 _MARK: Final = struct.Struct("<BBHqq")
 _CRC: Final = struct.Struct("<I")
+_FLAG_RESETTING: Final = 0x01
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +260,9 @@ class Position:
     """Where a partition's persisted state stands: one record of the changelog and of the store.
 
     No record reflects less than `replay_from`; `committed` is the input offset that the same commit sent to the group.
+
+        u8 format | u8 flags | u16 partitions of the input (0: not known) | i64 replay_from | i64 stream_time_ms
+        | i64 committed | u64 fingerprint | u64 settings_hash | the input topic's id as text | u32 crc32
     """
 
     replay_from: int  # input offset of the first event that some record may not reflect yet
@@ -264,18 +271,32 @@ class Position:
     topic_id: str  # of the input topic, as Kafka prints it; tells a topic made anew from the old one
     fingerprint: int  # u64, of the artifact
     settings_hash: int  # u64, of the settings that decide states
+    partitions: int = 0  # of the input topic, up to 65,535; 0: not known
+    resetting: bool = False  # a reset was begun and has not ended: some records may be emptied, and others not
 
     def to_bytes(self) -> bytes:
         numbers = (self.replay_from, self.stream_time, self.committed, self.fingerprint, self.settings_hash)
-        return _seal(_POSITION.pack(FORMAT, 0, 0, *numbers) + self.topic_id.encode())
+        flags = _FLAG_RESETTING if self.resetting else 0
+        return _seal(_POSITION.pack(FORMAT, flags, self.partitions, *numbers) + self.topic_id.encode())
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Position:
         """Raises StateCorrupt, or Incompatible for a newer format."""
         body = _unseal(value, _POSITION.size, "position")
-        replay_from, stream_time, committed, fingerprint, settings_hash = _POSITION.unpack_from(body)[3:]
-        topic_id = body[_POSITION.size :].decode()
-        return cls(replay_from, stream_time, committed, topic_id, fingerprint, settings_hash)
+        _, flags, partitions, *numbers = _POSITION.unpack_from(body)
+        if flags & ~_FLAG_RESETTING:
+            raise _corrupt("its flags are none that were ever written", "position")
+        replay_from, stream_time, committed, fingerprint, settings_hash = numbers
+        return cls(
+            replay_from=replay_from,
+            stream_time=stream_time,
+            committed=committed,
+            topic_id=body[_POSITION.size :].decode(),
+            fingerprint=fingerprint,
+            settings_hash=settings_hash,
+            partitions=partitions,
+            resetting=bool(flags & _FLAG_RESETTING),
+        )
 
 
 @dataclass(frozen=True, slots=True)

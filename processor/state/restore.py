@@ -7,6 +7,8 @@ Invariants:
   former owner's transaction whose markers come late lies below it, and is waited for.
 - `complete_as_of_ms` is renewed by a finished restore with the time at which it *began*, never by a slice of one. A
   store older than the changelog keeps tombstones is wiped: it would keep keys that were deleted meanwhile.
+- A store says, before it has anything else, which changelog it was made from. Offsets of a topic that was deleted and
+  made anew mean nothing in the new one, however far that has grown: such a store is wiped.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING
 
-from processor.errors import Incompatible
-from processor.state.record import POSITION_KEY, LocalMark, Position
+from processor.errors import Incompatible, StateCorrupt
+from processor.state.record import ORIGIN_KEY, POSITION_KEY, LocalMark, Position
 from processor.state.store import Store
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Restore:
 
         Raises:
             Incompatible: the store knows more of the changelog than there is of it.
+            StateCorrupt: the store was made from another changelog; wipe it and open it again.
         """
         mark = store.mark()
         self.partition = partition
@@ -62,14 +65,15 @@ class Restore:
         self._began_ms = now_ms
         self._complete_as_of = mark.complete_as_of_ms if mark else None
         self.offset = mark.changelog_offset if mark else low
-        if self.offset > target:
-            raise Incompatible(
-                f"Partition {partition} of the changelog {reader.topic} ends at {target}, "
-                f"but the store has read it up to {self.offset}.",
-                "The changelog was made anew, or this state directory belongs to another cluster.",
-                "If the changelog is right, delete the state directory; if the store is right, see "
-                "'The changelog was lost' in docs/operations.md.",
-            )
+        origin = store.get_many([ORIGIN_KEY])[0]
+        is_ours = origin == reader.topic_id.encode() or (origin is None and mark is None)
+        # An empty changelog is no reason to wipe what may be the last copy of the states: a human decides.
+        if self.offset > target and (is_ours or low == target):
+            raise _lost(partition, reader.topic, target, self.offset)
+        if not is_ours:
+            raise _of_another_changelog(store.path, partition)
+        if origin is None:
+            store.write([(ORIGIN_KEY, reader.topic_id.encode())], [], mark=None, position=None)
         self._first_offset = self.offset
         if self.offset < target:
             reader.follow(partition, max(self.offset, low))
@@ -89,7 +93,8 @@ class Restore:
             raise Incompatible(
                 f"Partition {self.partition} of the changelog cannot be read from offset {self.offset} on.",
                 tail.missing,
-                "Delete this partition's store: it is rebuilt from the changelog's beginning.",
+                "Delete this partition's store: it is rebuilt from the changelog's beginning. Where the changelog has "
+                "lost records, `processor reset --rebuild` makes the states anew from all of the input.",
             )
         if tail.next_offset is not None and tail.next_offset > self.offset:
             self.offset = tail.next_offset
@@ -113,3 +118,22 @@ class Restore:
             mark=LocalMark(self.offset, complete_as_of_ms),
             position=Position.from_bytes(position) if position is not None else None,
         )
+
+
+def _lost(partition: int, topic: str, end: int, known: int) -> Incompatible:
+    return Incompatible(
+        f"Partition {partition} of the changelog {topic} ends at {end}, but the store has read it up to {known}.",
+        "The changelog was made anew or has lost its end, or this state directory belongs to another cluster.",
+        "`processor reset --rebuild` makes the states anew from all of the input; see 'The changelog was lost' in "
+        "docs/operations.md. If it is the store that does not belong here, delete the state directory.",
+    )
+
+
+def _of_another_changelog(path: Path, partition: int) -> StateCorrupt:
+    error = StateCorrupt(
+        f"The store {path} was made from another changelog.",
+        "The changelog was made anew since, or the state directory comes from elsewhere.",
+        "Delete the partition's store: it is rebuilt from its changelog.",
+    )
+    error.partition = partition
+    return error

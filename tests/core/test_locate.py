@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from processor.state.record import Position
 from processor.types import NO_TIME
 
 POSITION = Position(
-    replay_from=80, stream_time=5000, committed=100, topic_id="id-1", fingerprint=0xAB, settings_hash=0xCD
+    replay_from=80, stream_time=5000, committed=100, topic_id="id-1", fingerprint=0xAB, settings_hash=0xCD, partitions=4
 )
 FOUND = Found(
     partition=2,
@@ -22,6 +23,7 @@ FOUND = Found(
     low=0,
     high=200,
     topic_id="id-1",
+    partitions=4,
     settings_hash=0xCD,
     fingerprint=0xAB,
     exactly_once=True,
@@ -58,24 +60,39 @@ def test_an_accepted_gap_is_counted() -> None:
     assert locate(replace(FOUND, low=150, accept_gap=True)) == Entry(150, 5000, 150, missing=70)
 
 
+def test_a_position_that_knows_no_partition_count_belongs_to_any() -> None:
+    assert locate(replace(FOUND, position=replace(POSITION, partitions=0))) == Entry(80, 5000, 100)
+
+
+@pytest.mark.parametrize("committed", [None, 99, 100, 101])
+def test_while_a_reset_has_not_ended_nobody_goes_on(committed: int | None) -> None:
+    found = replace(FOUND, position=replace(POSITION, resetting=True), committed=committed)
+    with pytest.raises(Incompatible, match="A reset was begun and has not ended") as refusal:
+        locate(found)
+    assert "the same `processor reset` again" in refusal.value.hint
+
+
 @pytest.mark.parametrize(
-    ("changed", "fact"),
+    ("changed", "fact", "ways"),
     [
-        ({"position": None}, "there is no state for it"),
-        ({"committed": 99}, "its states at 100"),
-        ({"committed": 101}, "its states at 100"),
-        ({"committed": 99, "exactly_once": False}, "its states at 100"),
-        ({"committed": 300, "exactly_once": False}, "not the one that the states"),
-        ({"topic_id": "id-2"}, "not the one that the states"),
-        ({"topic_id": "id-2", "committed": None}, "not the one that the states"),
-        ({"fingerprint": 0xAC}, "belong to the model"),
-        ({"settings_hash": 0xEE}, "settings that decide states have changed"),
-        ({"low": 81}, "must replay from 80, but the input begins at 81"),
+        ({"position": None}, "there is no state for it", ["rebuild", "here"]),
+        ({"committed": 99}, "its states at 100", ["rebuild"]),
+        ({"committed": 101}, "its states at 100", ["rebuild", "here"]),
+        ({"committed": 99, "exactly_once": False}, "its states at 100", ["rebuild"]),
+        ({"committed": 300, "exactly_once": False}, "not the one that the states", ["to-start", "to-end"]),
+        ({"topic_id": "id-2"}, "not the one that the states", ["to-start", "to-end"]),
+        ({"topic_id": "id-2", "committed": None}, "not the one that the states", ["to-start", "to-end"]),
+        ({"partitions": 6}, "has 6 partitions; it had 4", ["rebuild"]),
+        ({"fingerprint": 0xAC}, "belong to the model", ["rebuild", "here"]),
+        ({"settings_hash": 0xEE}, "settings that decide states have changed", ["rebuild"]),
+        ({"low": 81}, "must replay from 80, but the input begins at 81", ["rebuild"]),
     ],
 )
-def test_what_does_not_belong_together_is_refused_with_a_hint(changed: dict[str, Any], fact: str) -> None:
+def test_what_does_not_belong_together_is_refused_and_the_hint_names_the_reset(
+    changed: dict[str, Any], fact: str, ways: list[str]
+) -> None:
     with pytest.raises(Incompatible, match=fact) as refusal:
         locate(replace(FOUND, **changed))
     assert "artition 2" in str(refusal.value) or "partition 2" in refusal.value.fact
     assert refusal.value.cause
-    assert refusal.value.hint
+    assert re.findall(r"`processor reset --([a-z-]+)`", refusal.value.hint) == ways

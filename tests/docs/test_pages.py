@@ -155,11 +155,12 @@ def test_every_setting_that_is_mentioned_is_one() -> None:
 
 
 def test_the_design_has_every_failpoint_and_the_bytes_of_a_record() -> None:
-    assert set(re.findall(r"`((?:commit|assign|revoke)\.[a-z_]+)`", DESIGN)) >= set(failpoints.NAMES)
+    assert set(re.findall(r"`((?:commit|assign|revoke|reset)\.[a-z_]+)`", DESIGN)) >= set(failpoints.NAMES)
     assert f"a header of {HEADER_BYTES} bytes" in DESIGN
     record = (ROOT / "processor" / "state" / "record.py").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```\n(u8 format .*?)```", DESIGN, re.DOTALL)
-    assert all(line in record for line in block.splitlines())
+    blocks = re.findall(r"```\n(u8 format .*?)```", DESIGN, re.DOTALL)
+    assert len(blocks) == 2, "a record's, and a position's"
+    assert all(line in record for block in blocks for line in block.splitlines())
 
 
 def test_the_design_shows_the_layers_that_are_tested() -> None:

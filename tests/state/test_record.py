@@ -208,6 +208,8 @@ def test_keys_cannot_meet() -> None:
         st.text(st.characters(codec="utf-8"), max_size=40),
         st.integers(0, 2**64 - 1),
         st.integers(0, 2**64 - 1),
+        st.integers(0, 2**16 - 1),
+        st.booleans(),
     )
 )
 def test_a_position_comes_back(position: Position) -> None:
@@ -218,6 +220,13 @@ def test_a_position_comes_back(position: Position) -> None:
 @given(st.builds(LocalMark, st.integers(0, 2**63 - 1), st.none() | st.integers(0, 2**63 - 1)))
 def test_a_mark_comes_back(mark: LocalMark) -> None:
     assert LocalMark.from_bytes(mark.to_bytes()) == mark
+
+
+def test_a_position_with_a_flag_that_this_version_does_not_know_is_refused() -> None:
+    body = bytearray(POSITION.to_bytes()[:-4])
+    body[1] = 0x02
+    with pytest.raises(StateCorrupt, match="flags"):
+        Position.from_bytes(bytes(body) + struct.pack("<I", zlib.crc32(body)))
 
 
 @pytest.mark.parametrize("sealed", [POSITION, LocalMark(7, 9), LocalMark(7, None)])

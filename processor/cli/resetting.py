@@ -1,0 +1,94 @@
+"""`reset`: the remedy that several refusals name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from processor.cli.output import Json, answers, errors, print_json, progress
+from processor.cli.settings import File, Overrides, load
+from processor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from processor.reset import Reset, Way
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(reset)
+
+
+def reset(
+    to_start: Annotated[
+        bool, typer.Option("--to-start", help="Empty states; answer all of the input again, from its beginning.")
+    ] = False,
+    to_end: Annotated[
+        bool, typer.Option("--to-end", help="Empty states; on from the input's end, without what lies before it.")
+    ] = False,
+    here: Annotated[bool, typer.Option("--here", help="Empty states; on from where the group stands.")] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="States made anew from all of the input, in silence; on from where the group stands."
+        ),
+    ] = False,
+    file: File = None,
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Empty all states of a group, and say where it goes on. Every process of the group must have ended.
+
+    Shows what it will do, and asks. Cut short, it is typed again; until then `run` refuses to start.
+    """
+    way = _way({"to-start": to_start, "to-end": to_end, "here": here, "rebuild": rebuild})
+    settings = load(file, overrides).settings
+    from processor.log import configure_logging, silence_kafka
+    from processor.reset import apply_reset, plan_reset
+
+    configure_logging(settings.log.format, "warning")
+    silence_kafka()
+    with progress() as tell:
+        planned = plan_reset(settings, way, tell)
+    if not as_json:
+        planned.render(answers())
+    if not yes:
+        _ask(planned, as_json)
+    with progress() as tell:
+        done = apply_reset(settings, planned, tell)
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        states = f"{done.emptied} state{'' if done.emptied == 1 else 's'}"
+        answers().print(f"Done: {states} emptied. Start the processor.", markup=False, highlight=False, soft_wrap=True)
+
+
+def _way(asked: dict[str, bool]) -> Way:
+    from processor.reset import Way
+
+    chosen = [name for name, is_asked in asked.items() if is_asked]
+    if len(chosen) != 1:
+        raise ConfigError(
+            "`processor reset` goes one way at a time." if chosen else "`processor reset` needs to know which way.",
+            "",
+            f"Give one of {', '.join(f'--{name}' for name in asked)}; `processor reset --help` says what each does.",
+        )
+    return Way(chosen[0])
+
+
+def _ask(planned: Reset, as_json: bool) -> None:
+    if not sys.stdin.isatty():
+        if as_json:
+            print_json(planned.to_dict())
+        raise ConfigError(
+            "Nothing was changed: there is nobody to ask.",
+            "Standard input is not a terminal.",
+            "Give --yes to do what was shown.",
+        )
+    if as_json:
+        planned.render(errors())
+    if not typer.confirm("Do it?", default=False, err=True):
+        errors().print("Nothing was changed.", highlight=False)
+        raise typer.Exit(ConfigError.exit_code)

@@ -1,0 +1,147 @@
+"""The command itself: whom it refuses, what it shows, what it asks, and that it can be cut short anywhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from processor import failpoints
+from processor.cli import app
+from recovery.house import PARTITIONS
+from reset.reset_house import KILLED, SLOWLY, wait_until
+
+if TYPE_CHECKING:
+    from reset.reset_house import Published, ResetHouse
+
+UNFINISHED = "A reset was begun and has not ended"
+AGAIN = "the same `processor reset` again"
+START = dict.fromkeys(range(PARTITIONS), 0)
+KILLED_AT = {
+    "exactly_once": ["reset.held", "reset.begun", "reset.wiped", "reset.emptying", "reset.emptied"],
+    "at_least_once": ["reset.placed"],
+}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--here", "--rebuild"], ["--to-start", "--to-end"]])
+def test_it_goes_one_way_at_a_time(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["reset", *arguments, "--yes"])
+    assert result.exit_code == 2
+    assert "--to-start, --to-end, --here, --rebuild" in result.output.replace("\n", " ")
+
+
+def test_a_group_with_members_is_refused_and_they_are_named(house: ResetHouse) -> None:
+    house.static = True
+    process = house.process().start(SLOWLY)
+    process.wait_event("assigned")
+    done = house.reset(process, "--to-start", "--yes")
+    assert done.returncode == 2
+    assert f"The group {house.name} is not empty." in done.stderr
+    assert f"Its members: {house.name}-one (" in done.stderr, "by their own names, and their hosts"
+    assert process.running
+
+
+def test_what_is_not_there_is_refused(house: ResetHouse) -> None:
+    process = house.process()
+    missing = house.reset(process, "--to-start", "--yes")
+    assert missing.returncode == 2
+    assert f"The topic {house.output} is not there." in missing.stderr
+    assert "processor topics apply" in missing.stderr
+    for name, policy in ((house.output, "delete"), (house.dead_letters, "delete"), (house.changelog, "compact")):
+        house.kafka.create_topic(name, partitions=PARTITIONS, config={"cleanup.policy": policy})
+    unknown = house.reset(process, "--to-start", "--yes")
+    assert unknown.returncode == 2
+    assert f"The group {house.name} is not known" in unknown.stderr
+    assert "kafka.group_id" in unknown.stderr
+    assert "processor config show" in unknown.stderr
+    assert not house.state().exists()
+
+
+def test_it_shows_asks_and_answers_all_of_the_input_again(house: ResetHouse, undisturbed: Published) -> None:
+    process = house.process()
+    house.run_to_the_middle(process)
+    places, before = house.committed(), house.published()
+
+    nobody = house.reset(process, "--to-start", "--json")
+    assert nobody.returncode == 2
+    assert "--yes" in nobody.stderr
+    plan = json.loads(nobody.stdout)
+    assert not plan["done"]
+    rows = [(part["partition"], part["committed"], part["after"], part["has_store"]) for part in plan["partitions"]]
+    assert rows == [(number, places[number], 0, True) for number in range(PARTITIONS)]
+    assert all(part["changelog_offsets"] > 0 for part in plan["partitions"])
+
+    house.expire()
+    no = house.reset(process, "--to-start", answer="n")
+    assert no.returncode == 2
+    assert "committed now" in no.stdout
+    assert "The group has no offsets: they have expired" in no.stdout
+    assert "Do it?" in no.stderr
+    assert "Nothing was changed." in no.stderr
+    assert house.committed() != START
+    assert list(house.state().glob("partition-*"))
+
+    yes = house.reset(process, "--to-start", answer="y")
+    assert yes.returncode == 0, yes.stderr
+    assert "states emptied" in yes.stdout
+    assert " 0 states emptied" not in yes.stdout
+    assert house.committed() == START
+    assert house.do(process, "reset --to-start")["emptied"] == 0, "what a reset has done, it finds done"
+
+    process.start()
+    house.finish()
+    later = house.since(before)
+    house.must_be(undisturbed, later)
+
+
+@pytest.mark.parametrize("guarantee", list(KILLED_AT))
+def test_killed_anywhere_it_is_typed_again(house: ResetHouse, undisturbed: Published, guarantee: str) -> None:
+    """Between its first and its last commit `run` refuses; before and after, it runs. The offsets have expired, too."""
+    house.settings["processing.guarantee"] = guarantee
+    process = house.process()
+    house.run_to_the_middle(process)
+    places = house.committed()
+    house.expire()
+    for point in KILLED_AT[guarantee]:
+        killed = house.reset(process, "--rebuild", "--yes", armed=f"{point}=kill")
+        assert killed.returncode == KILLED, point + killed.stderr
+        if point in ("reset.begun", "reset.emptied", "reset.placed"):
+            house.refused(process, UNFINISHED, AGAIN)
+        house.wait_empty()
+    killed = house.reset(process, "--rebuild", "--yes", armed="reset.done=kill")
+    assert killed.returncode == KILLED, killed.stderr
+    assert house.committed() == places, "a reset takes the positions' word for offsets that have expired"
+    process.start()
+    house.finish()
+    house.must_equal(undisturbed)
+
+
+def test_every_failpoint_of_a_reset_is_killed_at() -> None:
+    killed_at = {point for points in KILLED_AT.values() for point in points}
+    assert {"reset.done", *killed_at} == set(failpoints.RESET)
+
+
+def test_a_process_that_starts_while_a_reset_stands_still_refuses_and_ends_it(
+    house: ResetHouse, undisturbed: Published
+) -> None:
+    """The reset is stopped for longer than its session: it comes back as a zombie, and can change nothing more."""
+    process = house.process()
+    house.run_to_the_middle(process)
+    ends = house.changelog_ends()
+    resetting = house.start_reset(process, "--rebuild", "--yes", armed="reset.begun=sleep:2")
+    wait_until(lambda: house.changelog_ends() != ends or resetting.poll() is not None, "the reset did not begin")
+    resetting.send_signal(signal.SIGSTOP)
+    other = house.process("other")
+    house.refused(other, UNFINISHED, AGAIN)
+    house.processes.remove(other)
+    resetting.send_signal(signal.SIGCONT)
+    _, said = resetting.communicate(timeout=60)
+    assert resetting.returncode in (3, 4), said
+    assert "does all of it anew" in said
+    house.do(process, "reset --rebuild")
+    process.start()
+    house.finish()
+    house.must_equal(undisturbed)
