@@ -28,6 +28,21 @@ _MOST_QUEUED: Final = 1_000_000
 _MOST_REPLACED: Final = 5
 
 
+@contextmanager
+def _unmasked() -> Iterator[None]:
+    """Raises the client's fatal error as itself.
+
+    The client sets it in the middle of serving call-backs and serves on: the next call-back fails on an exception that
+    it has not raised, and what arrives here is a SystemError with the fatal error for its cause.
+    """
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise
+
+
 class _Queue:
     """What both kinds of producer share: messages go in, batch-wise and in order."""
 
@@ -39,7 +54,8 @@ class _Queue:
     def _make_room(self, messages: int) -> None:
         deadline = time.monotonic() + self._budget
         while len(self._producer) + messages > _MOST_QUEUED and len(self._producer):
-            self._producer.poll(0.05)
+            with _unmasked():
+                self._producer.poll(0.05)
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "The producer's queue did not drain.",
@@ -70,15 +86,19 @@ class _Queue:
 
     def poll(self) -> None:
         """Serves callbacks that are waiting."""
-        self._producer.poll(0)
+        with _unmasked():
+            self._producer.poll(0)
 
     def flush(self) -> None:
         """Waits until everything is delivered or has failed.
 
         Raises:
             Unavailable: that took longer than the budget.
+            KafkaException: the client has failed for good.
         """
-        if self._producer.flush(self._budget):
+        with _unmasked():
+            waiting = self._producer.flush(self._budget)
+        if waiting:
             raise Unavailable(
                 f"Messages were not delivered within {self._budget:.0f} s.",
                 "The brokers are down, or not to be reached from here.",
@@ -119,7 +139,8 @@ class TransactionalProducer(_Queue):
     def _failing(self) -> Iterator[None]:
         """What the client refuses in here ends the transaction. A send is never repeated: half of it may be queued."""
         try:
-            yield
+            with _unmasked():
+                yield
         except KafkaException as error:
             if is_retriable(error):
                 raise Unavailable(
@@ -161,6 +182,11 @@ class TransactionalProducer(_Queue):
         with self._failing():
             send()
         self._sent.append(send)
+
+    def flush(self) -> None:
+        """Waits until everything is delivered or has failed."""
+        with self._failing():
+            super().flush()
 
     @property
     def sent(self) -> int:
@@ -205,7 +231,8 @@ class TransactionalProducer(_Queue):
         if not self.is_open and not self._has_failed:
             return
         try:
-            repeat(lambda: self._producer.abort_transaction(10), self._budget)
+            with _unmasked():
+                repeat(lambda: self._producer.abort_transaction(10), self._budget)
         except KafkaException:
             self.replace()
         self.is_open = self._has_failed = False
@@ -262,6 +289,9 @@ class IdempotentProducer(_Queue):
         Raises:
             Unavailable: something was not.
         """
-        super().flush()
+        try:
+            super().flush()
+        except KafkaException as error:
+            self._failed = error.args[0].str()
         if self._failed is not None:
             raise Unavailable("A message was not delivered.", self._failed, "Nothing is lost: start again.")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processor.config import consumer_properties, load_settings, producer_properties
+from processor.dev.proxy import Fault, Proxy
 from processor.dev.reader import read_topic
-from processor.errors import OwnershipLost
+from processor.errors import OwnershipLost, Unavailable
 from processor.kafka.consumer import SampleConsumer
-from processor.kafka.producer import TransactionalProducer
+from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import CommitFailed, GenerationChanged
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from processor.config import Settings
     from processor.dev.kafka import EmbeddedKafka
+
+OUT_OF_ORDER, OLD_EPOCH = 45, 47
+"""Kafka's numbers of errors that end a producer for good."""
 
 
 @pytest.fixture
@@ -132,3 +136,38 @@ def test_a_committed_offset_is_unknown_until_there_is_one(settings: Settings) ->
     one.commit({1: 7})
     assert one.committed(1, 10) == 7
     one.close()
+
+
+@pytest.mark.parametrize("code", [OUT_OF_ORDER, OLD_EPOCH])
+def test_a_producer_that_dies_of_a_delivery_fails_its_commit_and_is_replaced(
+    kafka: EmbeddedKafka, settings: Settings, code: int
+) -> None:
+    """The client tells its death while it serves call-backs, where it is easily taken for a bug in one of them."""
+    with Proxy(kafka.bootstrap_servers, [Fault("Produce", "error", code=code)]) as proxy:
+        dying = TransactionalProducer(through(proxy, settings), 30)
+        told: list[int] = []
+        for number in range(20):
+            on_delivery = lambda error, message: told.append(message.offset() if error is None else -1)  # noqa: E731
+            dying.send_one(settings.output.topic, 0, b"lost", b"%d" % number, on_delivery=on_delivery)
+        with pytest.raises(CommitFailed):
+            dying.flush()
+        dying.abort()
+        dying.send(settings.output.topic, 0, [b"k"], [b"kept"])
+        dying.commit()
+    assert [record.value for record in read_topic(kafka.bootstrap_servers, settings.output.topic)[0]] == [b"kept"]
+
+
+def test_an_idempotent_producer_that_dies_of_a_delivery_says_so(kafka: EmbeddedKafka, settings: Settings) -> None:
+    properties = producer_properties(settings, "")
+    del properties["transactional.id"]
+    with Proxy(kafka.bootstrap_servers, [Fault("Produce", "error", code=OUT_OF_ORDER)]) as proxy:
+        dying = IdempotentProducer({**properties, "bootstrap.servers": proxy.bootstrap_servers}, 30)
+        for number in range(20):
+            dying.send_one(settings.output.topic, 0, b"k", b"%d" % number)
+        with pytest.raises(Unavailable, match="not delivered"):
+            dying.flush()
+
+
+def through(proxy: Proxy, settings: Settings) -> dict[str, Any]:
+    properties = producer_properties(settings, f"{settings.kafka.group_id}-id")
+    return {**properties, "bootstrap.servers": proxy.bootstrap_servers}
