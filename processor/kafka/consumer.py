@@ -150,7 +150,7 @@ class SampleConsumer:
             polled.ends[message.partition()] = message.offset()
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             polled.unreadable[message.partition()] = error.str()
-        elif error.fatal():
+        elif error.fatal() or error.code() == KafkaError._FATAL:
             raise _fatal(error)
         elif error.code() not in _QUIET:
             _LOG.warning("input.error", error=error.str(), partition=message.partition())
@@ -253,7 +253,8 @@ class SampleConsumer:
 
 
 def _fatal(error: KafkaError) -> ProcessorError:
-    if error.code() in _REPLACED:
+    # Told in the place of a message, all fatal errors have one code, and what happened is in the text alone.
+    if any(error.code() == code or KafkaError(code).str() in error.str() for code in _REPLACED):
         return OwnershipLost(
             "Another process has joined the group under this one's name.",
             error.str(),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 OUT_OF_ORDER, OLD_EPOCH = 45, 47
 """Kafka's numbers of errors that end a producer for good."""
 
+FENCED_INSTANCE_ID = 82
+
 
 @pytest.fixture
 def settings(kafka: EmbeddedKafka, name: Callable[[str], str], topic: Callable[..., str]) -> Settings:
@@ -36,12 +38,12 @@ def settings(kafka: EmbeddedKafka, name: Callable[[str], str], topic: Callable[.
     return load_settings(None, {}, [f"{key}={value}" for key, value in given.items()]).settings
 
 
-def member(settings: Settings) -> SampleConsumer:
+def member(settings: Settings, **properties: Any) -> SampleConsumer:
     def nothing(_numbers: list[int]) -> None:
         pass
 
     return SampleConsumer(
-        consumer_properties(settings),
+        {**consumer_properties(settings), **properties},
         settings.input.topic,
         assigned=nothing,
         revoked=nothing,
@@ -166,6 +168,17 @@ def test_an_idempotent_producer_that_dies_of_a_delivery_says_so(kafka: EmbeddedK
             dying.send_one(settings.output.topic, 0, b"k", b"%d" % number)
         with pytest.raises(Unavailable, match="not delivered"):
             dying.flush()
+
+
+@pytest.mark.parametrize("api", ["JoinGroup", "SyncGroup", "Heartbeat"])
+def test_a_static_member_whose_place_was_taken_says_so_and_does_not_wait_for_ever(
+    kafka: EmbeddedKafka, settings: Settings, api: str
+) -> None:
+    with Proxy(kafka.bootstrap_servers, [Fault(api, "error", code=FENCED_INSTANCE_ID)]) as proxy:
+        static = {"group.instance.id": "one", "bootstrap.servers": proxy.bootstrap_servers, "heartbeat.interval.ms": 50}
+        fenced = member(settings, **static)
+        with pytest.raises(OwnershipLost, match="under this one's name"):
+            join(fenced, until=lambda: False)
 
 
 def through(proxy: Proxy, settings: Settings) -> dict[str, Any]:
