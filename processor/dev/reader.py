@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from processor.errors import ConfigError, Unavailable
+from processor.kafka.admin import answered
 from processor.kafka.client import (
     OFFSET_BEGINNING,
     AdminClient,
@@ -72,7 +73,7 @@ def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
         answers = admin.list_offsets(
             wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_SECONDS
         )
-        return {partition.partition: answer.result().offset for partition, answer in sorted(answers.items())}
+        return answered({partition.partition: answer.result().offset for partition, answer in sorted(answers.items())})
 
     try:
         return repeat(ask, _ANSWER_SECONDS, is_transient)  # a topic that was just made is still looking for its leaders

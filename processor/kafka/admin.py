@@ -161,7 +161,7 @@ class Admin:
             answers = self._client.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds
             )
-            return {asked.partition: answer.result().offset for asked, answer in answers.items()}
+            return answered({asked.partition: answer.result().offset for asked, answer in answers.items()})
 
         try:
             return self._ask(f"ask for the offsets of {topic}", ask)
@@ -267,3 +267,14 @@ class Admin:
                 "Is kafka.bootstrap_servers right, and is the broker up?",
             )
         return None
+
+
+def answered(offsets: dict[int, int]) -> dict[int, int]:
+    """Partition -> offset, of an admin client's `list_offsets`.
+
+    Where the connection to a partition's leader broke, or its time was over, the client gives no error: the partition
+    has an offset that is none. Raises KafkaException then, with an error that a repetition may mend.
+    """
+    if any(offset < 0 for offset in offsets.values()):
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+    return offsets

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processor.config import Settings
+from processor.dev.proxy import Fault, Proxy
+from processor.dev.reader import high_watermarks
 from processor.errors import ConfigError, Unavailable
 from processor.kafka.admin import Admin, TopicSpec
 from processor.kafka.client import Consumer, Producer, TopicPartition
@@ -101,6 +103,24 @@ def test_the_low_watermark_follows_deletions(kafka: EmbeddedKafka, admin: Admin,
     assert admin.low_watermarks(target, [0]) == {0: 3}
     assert admin.high_watermarks(target, [0]) == {0: 5}
     assert admin.high_watermarks(target, []) == {}
+
+
+@pytest.mark.parametrize("what", ["cut request", "cut answer", "lost answer"])
+def test_watermarks_are_asked_for_again_where_the_connection_breaks(
+    kafka: EmbeddedKafka, topic: Callable[..., str], what: Any
+) -> None:
+    """The client then gives an offset that is none, and no error: taken at its word, the changelog would be empty."""
+    target = topic("target", partitions=2)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer.produce(target, b"x", partition=1)
+    producer.flush(30)
+    with (
+        Proxy(kafka.bootstrap_servers, [Fault("ListOffsets", what, byte=5)] * 2) as proxy,
+        Admin(settings_for(proxy.bootstrap_servers), 20.0) as admin,
+    ):
+        assert admin.high_watermarks(target, [0, 1]) == {0: 0, 1: 1}
+    with Proxy(kafka.bootstrap_servers, [Fault("ListOffsets", "cut answer", byte=5)]) as proxy:
+        assert high_watermarks(proxy.bootstrap_servers, target) == {0: 0, 1: 1}
 
 
 def test_topics_are_made_once_and_ready(admin: Admin, kafka: EmbeddedKafka, name: Callable[[str], str]) -> None:
