@@ -132,6 +132,14 @@ class Proxy:
         """API -> requests so far."""
         return dict(self._counts)
 
+    def add(self, *faults: Fault) -> None:
+        """More faults; those of requests that have passed by (`at` of 1, say) happen to the next one."""
+
+        async def append() -> None:
+            self.pending = (*self.pending, *faults)
+
+        self._call(append())
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._call(self._listen())

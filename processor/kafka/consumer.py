@@ -60,6 +60,7 @@ class SampleConsumer:
         self._budget = unavailable_seconds
         self._down_since: float | None = None
         self._probed_at = 0.0
+        self._stopped: set[int] = set()  # partitions that the client reads no more, after an error
         self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=kafka_logger())
         self._consumer.subscribe(
             [topic],
@@ -93,6 +94,7 @@ class SampleConsumer:
             self._consumer.pause(partitions)
 
     def _unassign(self, partitions: list[TopicPartition]) -> None:
+        self._stopped.difference_update(partition.partition for partition in partitions)
         self._consumer.incremental_unassign(partitions)
 
     def pause(self, partition: int) -> None:
@@ -102,12 +104,18 @@ class SampleConsumer:
     def resume_at(self, partition: int, offset: int) -> bool:
         """Reads a paused partition on from `offset`. False: the client is not ready for it yet; ask again."""
         place = TopicPartition(self.topic, partition, offset)
-        try:
-            self._consumer.seek(place)
-        except KafkaException as error:
-            if error.args[0].code() in (KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._IN_PROGRESS):
-                return False
-            raise
+        if partition in self._stopped:
+            # It cannot be sought any more; as a new one it can be read again.
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
+            self._stopped.discard(partition)
+        else:
+            try:
+                self._consumer.seek(place)
+            except KafkaException as error:
+                if error.args[0].code() in (KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._IN_PROGRESS):
+                    return False
+                raise
         self._consumer.resume([TopicPartition(self.topic, partition)])
         return True
 
@@ -150,6 +158,7 @@ class SampleConsumer:
             polled.ends[message.partition()] = message.offset()
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             polled.unreadable[message.partition()] = error.str()
+            self._stopped.add(message.partition())
         elif error.fatal() or error.code() == KafkaError._FATAL:
             raise _fatal(error)
         elif error.code() not in _QUIET:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processor.config import consumer_properties, load_settings, producer_properties
+from processor.dev.load import Load, produce
 from processor.dev.proxy import Fault, Proxy
 from processor.dev.reader import read_topic
 from processor.errors import OwnershipLost, Unavailable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 OUT_OF_ORDER, OLD_EPOCH = 45, 47
 """Kafka's numbers of errors that end a producer for good."""
 
-FENCED_INSTANCE_ID = 82
+FENCED_INSTANCE_ID, OUT_OF_RANGE = 82, 1
 
 
 @pytest.fixture
@@ -179,6 +180,35 @@ def test_a_static_member_whose_place_was_taken_says_so_and_does_not_wait_for_eve
         fenced = member(settings, **static)
         with pytest.raises(OwnershipLost, match="under this one's name"):
             join(fenced, until=lambda: False)
+
+
+def test_a_partition_that_could_not_be_read_is_read_again_from_where_it_is_told(
+    kafka: EmbeddedKafka, settings: Settings
+) -> None:
+    produce(kafka.bootstrap_servers, settings.input.topic, Load(events=100, partitions=2))
+    with Proxy(kafka.bootstrap_servers) as proxy:
+        reader = member(settings, **{"bootstrap.servers": proxy.bootstrap_servers})
+        unreadable, waiting, read = set[int](), {0, 1}, [0, 0]
+
+        def look() -> None:
+            polled = reader.poll(0.02, 100)
+            for number in polled.batch.partitions.tolist() if polled.batch is not None else ():
+                read[number] += 1
+            waiting.difference_update([n for n in waiting if reader.joined and reader.resume_at(n, 0)])
+            for number in polled.unreadable:
+                reader.pause(number)
+                waiting.add(number)
+                unreadable.add(number)
+            if sum(read) == 100 and not unreadable and not proxy.pending:
+                # Again, until one is seen: the client passes over the answer to a question that it has given up.
+                proxy.add(Fault("Fetch", "error", code=OUT_OF_RANGE))
+
+        deadline = time.monotonic() + 30
+        while sum(read) < 150:
+            look()
+            assert time.monotonic() < deadline, (read, waiting, unreadable)
+        assert unreadable
+        reader.close()
 
 
 def through(proxy: Proxy, settings: Settings) -> dict[str, Any]:
