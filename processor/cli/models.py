@@ -19,6 +19,15 @@ Examples = Annotated[
 ]
 
 
+TimeAxis = Annotated[
+    int | None,
+    typer.Option("--time-axis", min=1, metavar="AXIS", help="Where time lies in the inputs, where that is not plain."),
+]
+HtmlReport = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as one page for a browser, too.")
+]
+
+
 class ModeChoice(StrEnum):
     """What `--mode` may be."""
 
@@ -51,6 +60,8 @@ def convert(
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Greatest error allowed, relative to answers above 1.")
     ] = 1e-5,
+    time_axis: TimeAxis = None,
+    html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
     """Turn a trained Keras model into an artifact, and prove that it says the same.
@@ -70,11 +81,15 @@ def convert(
                 length=length,
                 examples=examples,
                 tolerance=tolerance,
+                time_axis=time_axis,
                 progress=tell,
             )
     except ConversionRefused as refusal:
+        if refusal.report is not None:
+            _write_page(refusal.report, html)
         _show_refusal(refusal, as_json)
         raise typer.Exit(refusal.exit_code) from None
+    _write_page(report, html)
     _show(report, as_json)
 
 
@@ -82,6 +97,8 @@ def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Artifact directory.")],
     model: Annotated[Path, typer.Option("--model", help="The trained model that it was converted from.")],
     examples: Examples = None,
+    time_axis: TimeAxis = None,
+    html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
     """Run an artifact's certificate again, on your own sequences too. Needs the extra `convert` (TensorFlow)."""
@@ -90,14 +107,16 @@ def verify(
 
     try:
         with progress() as tell:
-            report = verify_model(directory, model, examples=examples, progress=tell)
+            report = verify_model(directory, model, examples=examples, time_axis=time_axis, progress=tell)
     except ConversionRefused as refusal:
         _show_refusal(refusal, as_json)
         raise typer.Exit(refusal.exit_code) from None
     except NotThisModel as error:
         if error.report is not None:
+            _write_page(error.report, html)
             _show(error.report, as_json)
         raise
+    _write_page(report, html)
     _show(report, as_json)
 
 
@@ -121,6 +140,18 @@ def _show_refusal(refusal: ConversionRefused, as_json: bool) -> None:
         print_json(refusal.to_dict())
     else:
         refusal.render(errors())
+
+
+def _write_page(report: Report, path: Path | None) -> None:
+    if path is None:
+        return
+    from processor.errors import ConfigError
+    from processor.model.convert.page import page
+
+    try:
+        path.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"The report cannot be written to {path}.", str(error), "Name another file.") from error
 
 
 def _show(report: Report, as_json: bool) -> None:

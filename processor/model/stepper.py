@@ -101,20 +101,70 @@ class Stepper:
     def run(self, sequences: Given) -> Answers:
         """What the model says after each sample of whole sequences, each from the initial state.
 
-        `sequences`: [rows, T, *sample shape] (or a dict of them). Returns [rows, T, *output shape] (or a dict).
+        `sequences`: [rows, T, *sample shape] (or a dict of them; [rows, *shape] for an input that is static). Returns
+        [rows, T, *output shape] (or a dict).
+
+        Raises:
+            ValueError: a name, a shape or a type is another one than the artifact's.
+        """
+        return self.advance(sequences, None)[0]
+
+    def advance(self, sequences: Given, state: Float32Array | None) -> tuple[Answers, Float32Array]:
+        """The same from given states (None: the initial one), and the states after the last sample.
+
+        With the answers thrown away, it is the burn-in of a state from a recorded sequence.
 
         Raises:
             ValueError: a name, a shape or a type is another one than the artifact's.
         """
         columns = self._checked(sequences, (None, None), ("rows", "T"))
-        rows, length = next(iter(columns.values())).shape[:2]
+        first = next(spec.name for spec in self.inputs if not spec.static)
+        rows, length = columns[first].shape[:2]
+        at = self.initial_state(rows) if state is None else self._checked_state(state)
+        if len(at) != rows:
+            raise ValueError(f"{len(at)} states for {rows} sequences")
         outputs = {spec.name: np.empty((rows, length, *spec.shape), spec.dtype) for spec in self.outputs}
-        state = self.initial_state(rows)
+        static = {spec.name for spec in self.inputs if spec.static}
         for t in range(length):
-            answers, state = self.engine.step({name: values[:, t] for name, values in columns.items()}, state)
+            sample = {name: values if name in static else values[:, t] for name, values in columns.items()}
+            answers, at = self.engine.step(sample, at)
             for name, values in answers.items():
                 outputs[name][:, t] = values
-        return self._bare(outputs)
+        return self._bare(outputs), at
+
+    def slots(self, state: Float32Array) -> dict[str, NDArray[Any]]:
+        """What states hold, by slot: [rows, *shape] in the slot's own type; copies.
+
+        Raises:
+            ValueError: the states are not of this artifact's width.
+        """
+        checked = self._checked_state(state)
+        return {
+            name: np.ascontiguousarray(checked[:, slot.columns]).view(slot.dtype).reshape(-1, *slot.shape)
+            for name, slot in self.layout.items()
+        }
+
+    def with_slots(self, state: Float32Array, slots: Mapping[str, ArrayLike]) -> Float32Array:
+        """New states that hold these values, and what `state` holds in all other slots.
+
+        `slots`: slot name -> [rows, *shape], or one row's [*shape] for all of them.
+
+        Raises:
+            ValueError: there is no such slot, or the values are not of its shape or type.
+        """
+        changed = self._checked_state(state).copy()
+        for name, given in slots.items():
+            slot = self.layout.get(name)
+            if slot is None:
+                raise ValueError(f"there is no slot {name!r}; there are {list(self.layout)}")
+            values = np.asarray(given)
+            if values.dtype.kind not in ("fiu" if slot.dtype == "float32" else "iu"):
+                raise ValueError(f"slot {name!r}: expected {slot.dtype}, given {values.dtype}")
+            if values.shape not in ((len(changed), *slot.shape), tuple(slot.shape)):
+                raise ValueError(f"slot {name!r}: expected shape [rows, {slot.shape}], given {list(values.shape)}")
+            whole = np.broadcast_to(values.astype(slot.dtype), (len(changed), *slot.shape))
+            changed[:, slot.columns].view(slot.dtype)[...] = whole.reshape(len(changed), -1)
+        return changed
 
     def warm(self, state: Float32Array) -> BoolArray:
         """bool[rows]: was the answer that came with each row's state the trained model's own?"""
@@ -139,16 +189,20 @@ class Stepper:
             values = _cast(spec, np.asarray(named[spec.name]))
             if spec.dtype == "int32" and not spec.shape and values.shape[len(axes) :] == (1,):
                 values = values[..., 0]  # tokens often come as a column
-            agrees = len(values.shape) >= len(axes) and values.shape[len(axes) :] == spec.shape
-            sizes = values.shape[: len(axes)]
-            if not agrees or any(want not in (None, size) for want, size in zip(leading, sizes, strict=True)):
+            if spec.static:
+                axes_here, sizes_here = axes[:1], leading[:1]
+            else:
+                axes_here, sizes_here = axes, leading
+            agrees = len(values.shape) >= len(axes_here) and values.shape[len(axes_here) :] == spec.shape
+            sizes = values.shape[: len(axes_here)]
+            if not agrees or any(want not in (None, size) for want, size in zip(sizes_here, sizes, strict=True)):
                 wanted = [
-                    *(name if size is None else size for name, size in zip(axes, leading, strict=True)),
+                    *(name if size is None else size for name, size in zip(axes_here, sizes_here, strict=True)),
                     *spec.shape,
                 ]
                 expected = ", ".join(map(str, wanted))
                 raise ValueError(f"input {spec.name!r}: expected shape [{expected}], given {list(values.shape)}")
-            leading = sizes
+            leading = (*sizes, *leading[len(sizes) :])
             columns[spec.name] = values
         return columns
 

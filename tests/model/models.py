@@ -47,7 +47,7 @@ def fixed_model(length: int = 7, *, units: tuple[int, int] = (32, 16)) -> Any:
     )
 
 
-def flattened_model(length: int = 7) -> Any:
+def flattened_model(length: int = 7, features: int = 3) -> Any:
     """The same with Flatten over time, which no single sample can be put through."""
     return sequential(
         layers.LSTM(32, activation="tanh", return_sequences=True),
@@ -58,7 +58,7 @@ def flattened_model(length: int = 7) -> Any:
         layers.LeakyReLU(),
         layers.Flatten(name="flatten"),
         layers.Dense(1, activation="sigmoid"),
-        shape=(length, 3),
+        shape=(length, features),
     )
 
 

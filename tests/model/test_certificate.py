@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from processor.model.convert import (
     rules,
     verify,
 )
+from processor.model.convert.interface import Entry, Interface
 from processor.model.convert.properties import Subject
 from processor.model.convert.sequences import given_sequences, random_sequences
 from processor.model.engine import Engine
@@ -49,6 +51,15 @@ def tumbling(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Repor
     """The same, starting afresh after its own 7 samples."""
     model, place = models.fixed_model(), tmp_path_factory.mktemp("tumbling") / "artifact"
     return model, place, processor.convert(model, place, mode="tumbling")
+
+
+def interface_of(specs: Any) -> Interface:
+    """The inputs of an artifact, each with time as its second axis."""
+    return Interface(tuple(Entry(spec, (None, None, *spec.shape), spec.dtype, 1) for spec in specs), ())
+
+
+def _places(text: str, word: str) -> list[int]:
+    return [match.start() for match in re.finditer(re.escape(word), text)]
 
 
 def checks(report: Report) -> dict[str, dict[str, Any]]:
@@ -154,6 +165,24 @@ class TestReport:
         assert said["errors"] == fixed[2].errors
         assert said["inputs"] == [{"name": "samples", "shape": [3], "dtype": "float32", "static": False}]
 
+    def test_a_page_for_a_browser(self, tumbling: tuple[Any, Path, Report]) -> None:
+        """One file, nothing fetched and nothing run; the calls, their slots, and the error against the step."""
+        from xml.etree import ElementTree
+
+        from processor.model.convert.page import page
+
+        written = page(dataclasses.replace(tumbling[2], repairs=["<b> & co"]))
+        assert not [word for word in ("http", "<script", "src=", "url(") if word in written]
+        pictures = [written[a : written.index("</svg>", a) + 6] for a in _places(written, "<svg")]
+        assert len(pictures) == 2
+        graph, curves = (ElementTree.fromstring(picture) for picture in pictures)
+        assert len(graph.findall("rect")) == len(tumbling[2].layers)
+        assert len(graph.findall("path")) == len(tumbling[2].layers) - 1
+        assert len(curves.findall("polyline")) == 1
+        texts = [element.text or "" for element in graph.iter("text")]
+        assert set(texts) >= {slot.name for slot in tumbling[2].layout if slot.name != "steps"}
+        assert "&lt;b&gt; &amp; co" in written
+
     def test_progress_is_told(self, tmp_path: Path) -> None:
         told: list[tuple[str, float]] = []
         processor.convert(models.sequential(layers.LSTM(2)), tmp_path / "a", progress=lambda *said: told.append(said))
@@ -255,7 +284,7 @@ class TestProperties:
             def engine(self) -> Engine:
                 return Spoilt(self.artifact)
 
-        return SpoiltSubject(artifact, random_sequences(artifact.inputs[0], 16))
+        return SpoiltSubject(artifact, random_sequences(interface_of(artifact.inputs), 16))
 
     def test_they_hold_for_the_real_one(self, tumbling: tuple[Any, Path, Report]) -> None:
         subject = self.subject(tumbling[1], lambda *_: None)
@@ -361,11 +390,11 @@ class TestExamples:
         np.savez(tmp_path / "examples.npz", samples=x)
         report = verify(fixed[1], fixed[0], examples=tmp_path / "examples.npz")
         assert report.certificate["sequences"] == {"random": 8, "given": 50}
-        (spec,) = report.inputs
+        inputs = interface_of(report.inputs)
         for examples in ({"samples": x}, {"x": x}, x, x.tolist(), x.astype(np.float64)):
-            given = given_sequences(examples, spec)
+            given = given_sequences(examples, inputs)
             assert given is not None
-            assert given.tobytes() == x[::2].tobytes()
+            assert given.values["samples"].tobytes() == x[::2].tobytes()
 
     def test_an_error_in_them_alone_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A rule that is wrong for large numbers only, of which there are none among the random ones."""
@@ -380,6 +409,22 @@ class TestExamples:
         with pytest.raises(ConversionRefused) as caught:
             processor.convert(model, tmp_path / "b", examples=models.sequences(3, 5) * 200)
         assert "given sequence" in caught.value.cause
+
+    def test_labels(self, fixed: tuple[Any, Path, Report], tmp_path: Path) -> None:
+        """How good the step is on sequences with known answers, beside the model itself."""
+        x = models.sequences(200, 7)
+        chances = fixed[0].predict(x, verbose=0)
+        right = chances[:, 0] > 0.5
+        labels = np.where(np.arange(200) < 20, ~right, right).astype(np.int64)
+        np.savez(tmp_path / "known.npz", samples=x, labels=labels)
+        report = verify(fixed[1], fixed[0], examples=tmp_path / "known.npz")
+        wanted = {"measure": "accuracy", "output": "probability", "step": 0.9, "model": 0.9, "sequences": 200}
+        assert report.certificate["labels"] == wanted
+        console = Console(file=io.StringIO(), width=120)
+        report.render(console)
+        assert "accuracy of the step 0.9" in console.file.getvalue()  # type: ignore[attr-defined]
+        with pytest.raises(ConfigError, match="labels are"):
+            verify(fixed[1], fixed[0], examples={"samples": x, "labels": labels[:5]})
 
     def test_of_unequal_lengths(self, fixed: tuple[Any, Path, Report]) -> None:
         with pytest.raises(ConfigError, match="lengths differ"):

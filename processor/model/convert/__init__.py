@@ -5,7 +5,7 @@ Importing this package imports neither: that takes seconds, and `convert` and `v
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
@@ -14,9 +14,25 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from processor.model.convert.interface import TimeAxis
+
     Progress = Callable[[str, float], None]
 
-__all__ = ["ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "verify"]
+__all__ = ["RULE_API", "ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "verify"]
+
+RULE_API: Final = ("Call", "Flow", "InTheWay", "Piece", "Rule", "rule_for")
+"""What a rule of one's own is made of: `from processor.model.convert import Rule, rule_for` (imports Keras)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in RULE_API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from processor.model.convert.quiet import prepare
+
+    prepare()
+    from processor.model.convert import rules
+
+    return getattr(rules, name)
 
 
 def convert(
@@ -26,15 +42,17 @@ def convert(
     length: int | None = None,
     examples: Any = None,
     tolerance: float = 1e-5,
+    time_axis: TimeAxis = None,
     progress: Progress | None = None,
 ) -> Report:
     """Turns a trained model into an artifact, and proves first that it says the same.
 
-    `model`: a keras.Model, or the path of a `.keras` or `.h5` file; `mode`: auto, carry or tumbling; `length`: the N of
-    tumbling, by default the model's own T; `examples`: sequences [rows, samples, *sample shape] to be tried beside
-    random ones, as an array, a mapping by input name, or the path of an .npz; `tolerance`: the greatest
-    |error| / max(1, |truth|) that is let through; `progress`: called with what is being done, and
-    which part of it is done (0 to 1).
+    `model`: a keras.Model, or the path of a `.keras` or `.h5` file; `mode`: auto, carry, tumbling or window; `length`:
+    the N of tumbling or the T of window, by default the model's own T; `examples`: sequences
+    [rows, samples, *sample shape] to be tried beside random ones, as an array, a mapping by input name, or the path of
+    an .npz; `tolerance`: the greatest |error| / max(1, |truth|) that is let through; `time_axis`: where time lies in
+    the inputs (by name, or one for all), where it is not the axis that the recurrent layers run over; `progress`:
+    called with what is being done, and which part of it is done (0 to 1).
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
@@ -47,11 +65,15 @@ def convert(
     prepare()
     from processor.model.convert.conversion import convert_model
 
-    return convert_model(model, directory, mode, length, examples, tolerance, tell)
+    return convert_model(model, directory, mode, length, examples, tolerance, time_axis, tell)
 
 
 def verify(
-    directory: str | os.PathLike[str], model: Any, examples: Any = None, progress: Progress | None = None
+    directory: str | os.PathLike[str],
+    model: Any,
+    examples: Any = None,
+    time_axis: TimeAxis = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Runs the certificate of an artifact again, against a model and on the user's own sequences.
 
@@ -66,7 +88,7 @@ def verify(
     prepare()
     from processor.model.convert.conversion import verify_model
 
-    return verify_model(directory, model, examples, tell)
+    return verify_model(directory, model, examples, time_axis, tell)
 
 
 def _silent(_stage: str, _part: float) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from processor.model.convert.graph import walk
+from processor.model.convert.machine import Stepped, Tumbling
 from processor.model.convert.properties import Finding
+from processor.model.convert.sequences import random_sequences
+from processor.model.convert.toggles import free
 from processor.model.convert.truth import scaled_error
+from processor.model.convert.twins import precisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from processor.model.artifact import Artifact
+    from processor.model.convert.modes import Built
     from processor.model.convert.properties import Subject
-    from processor.model.convert.stepgraph import Step
     from processor.model.convert.truth import Truth
 
     Tick = Callable[[float], None]
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 EVERY_PREFIX: Final = 128
 """Up to here every prefix is compared; beyond, one at each power of two."""
 LONG_RUN: Final = 512
+_WINDOWS: Final = 8
+"""So many windows are compared, each a sample on."""
 OWN_ROUNDINGS: Final = 16
 """The step may differ by rounding alone as much as this many times what float32 itself costs the model."""
 
@@ -58,26 +66,52 @@ class Errors:
         return self.greatest[name], self.where[name]
 
 
-def horizon(own_length: int | None, length: int | None) -> int:
-    """How many samples of a sequence every prefix is compared for."""
-    if length is not None:
-        return min(length, EVERY_PREFIX)
-    return min(max(own_length or 16, 16), EVERY_PREFIX)
+def span(artifact: Artifact, t: int) -> tuple[int, int] | None:
+    """The samples (start, stop) that the trained model has to be given for the answer after sample t.
+
+    None where that answer is not said to be the trained model's own.
+    """
+    length = artifact.length
+    if artifact.mode == "window":
+        assert length is not None
+        return (t - length, t) if t >= length else None
+    if length is None:
+        return 0, t
+    if not artifact.exact_prefix and t % length:
+        return None
+    return (t - 1) // length * length, t
+
+
+def lengths_to_compare(artifact: Artifact, own_length: int | None) -> list[int]:
+    """After how many samples of the random sequences the answers are compared."""
+    length = artifact.length
+    if artifact.mode == "window":
+        assert length is not None
+        return list(range(length, length + _WINDOWS))
+    if not artifact.exact_prefix:
+        assert length is not None
+        return [length, 2 * length]
+    if length is None:
+        return list(range(1, min(max(own_length or 16, 16), EVERY_PREFIX) + 1))
+    first = list(range(1, min(length, EVERY_PREFIX) + 1))
+    return first + ([length + n for n in first[:4]] if length == len(first) else [])
 
 
 def every_prefix(
     subject: Subject, truth: Truth, errors: Errors, lengths: list[int], which: str, tick: Tick | None = None
 ) -> None:
-    """The step's answer after t samples against the trained model's to the first t samples alone, for all t."""
+    """The step's answer after t samples against the trained model's to those that it stands for, for all t."""
     sequences, outputs = subject.sequences, subject.artifact.outputs
-    flat, _ = subject.run(subject.engine(), sequences[:, : max(lengths)])
+    flat, _ = subject.run(subject.engine(), sequences.part(0, max(lengths)))
     widths = np.cumsum([int(np.prod(spec.shape)) for spec in outputs])[:-1]
     for rank, t in enumerate(lengths):
-        start = 0 if subject.artifact.length is None else (t - 1) // subject.artifact.length * subject.artifact.length
-        known = truth.newest(sequences[:, start:t])
+        between = span(subject.artifact, t)
+        if between is None:
+            continue
+        known = truth.newest(sequences.part(*between))
         for spec, got, value in zip(outputs, np.split(flat[:, t - 1], widths, axis=1), known, strict=True):
             place = f"output {spec.name!r}, {which} sequence {{row}}, after sample {t}"
-            errors.take(spec.name, t - start, got.reshape(-1, *spec.shape), value, place)
+            errors.take(spec.name, t - between[0], got.reshape(-1, *spec.shape), value, place)
         if tick:
             tick((rank + 1) / len(lengths))
 
@@ -89,10 +123,9 @@ def powers(first: int, last: int) -> list[int]:
 
 def own_causality(subject: Subject, truth: Truth, tolerance: float) -> Finding:
     """A model whose output has time gives, at each sample, what it gives to the prefix: it does not look ahead."""
-    sequences = subject.sequences[:, : min(16, subject.artifact.length or 16)]
-    middle = max(1, sequences.shape[1] // 2)
-    other = sequences.copy()
-    other[:, middle:] = 1.0
+    sequences = subject.sequences.part(0, min(16, subject.artifact.length or 16))
+    middle = max(1, sequences.length // 2)
+    other = sequences.then(random_sequences(sequences.interface, sequences.length, 6), middle)
     pairs = zip(truth.whole(sequences), truth.whole(other), truth.over_time, strict=True)
     error = max((scaled_error(a[:, :middle], b[:, :middle]) for a, b, over in pairs if over), default=0.0)
     return Finding("the model's causality", error <= tolerance, f"samples from {middle + 1} on changed", error)
@@ -106,7 +139,7 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     error, where = errors.worst
     if error <= tolerance:
         return Finding("the long run", True, f"up to {last} samples", error), errors, ""
-    rounding = truth.rounding(subject.sequences[:, :last])
+    rounding = truth.rounding(subject.sequences.part(0, last))
     if error > OWN_ROUNDINGS * rounding:
         return Finding("the long run", False, where, error), errors, ""
     remark = (
@@ -116,25 +149,32 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     return Finding("the long run", True, f"{where}: as far as rounding explains it", error), errors, remark
 
 
-def first_wrong_layer(step: Step, truth: Truth, subject: Subject, tolerance: float) -> str | None:
+def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str | None:
     """The first call in the graph whose output is not the model's own, for a report that says where it went wrong."""
-    graph, length = step.graph, min(8, subject.sequences.shape[1], step.length or 8)
-    sequences = subject.sequences[:, :length]
-    pairs = [(call, number) for call in graph.calls for number in call.targets[:1]]
-    judged = walk(truth.judge)
-    tensors_of = {(call.path, call.rank): judged.tensors[call.targets[0]] for call in judged.calls}
-    known = truth.insides(sequences, [tensors_of[call.path, call.rank] for call, _ in pairs])
-    words = step.widths.get("float32", 0)
-    state = np.tile(step.initial, (len(sequences), 1))
+    graph = built.graph
+    if graph is None or graph.collected:
+        return None
+    stepped = built.machine.machine if isinstance(built.machine, Tumbling) else built.machine
+    assert isinstance(stepped, Stepped)
+    sequences = subject.sequences.part(0, min(8, subject.sequences.length, built.length or 8))
+    judged = walk(
+        built.model, interface=graph.interface, dtype=None if precisions(built.model) == {"float32"} else "float32"
+    )
+    pairs = list(zip(graph.calls, judged.calls, strict=True))
+    inside = keras.Model([judged.tensors[n] for n in judged.inputs], [judged.tensors[c.targets[0]] for _, c in pairs])
+    with free(built.model):
+        known = inside([tf.cast(x, t.dtype) for x, t in zip(sequences.whole(), inside.inputs, strict=True)])
+    known = [np.asarray(keras.ops.cast(y, "float32")) for y in keras.tree.flatten(known)]
+    state = [tf.repeat(tf.constant(piece.initial)[None], sequences.rows, axis=0) for _, piece in stepped.pieces]
     wrong: set[int] = set()
-    for t in range(length):
-        tensors = {"input_0": tf.constant(sequences[:, t]), "state_f32": tf.constant(state[:, :words])}
-        tensors["state_i32"] = tf.fill((len(sequences), 1), t)
-        answers, values = step.answer(tensors)
-        for (_, number), truth_of in zip(pairs, known, strict=True):
-            over, last = graph.flows[number].time is not None, t == length - 1
-            wanted = truth_of[:, t] if over else truth_of
-            if (over or last) and scaled_error(values[number].numpy(), wanted) > tolerance:
+    for t in range(sequences.length):
+        features = [tf.constant(sequences.at(t)[entry.spec.name]) for entry in graph.interface.entries]
+        _, state, values = stepped.insides(features, state)
+        for (call, _), truth_of in zip(pairs, known, strict=True):
+            number = call.targets[0]
+            time, last = graph.flows[number].time, t == sequences.length - 1
+            wanted = truth_of if time is None else np.moveaxis(truth_of, time, 1)[:, t]
+            got = np.asarray(keras.ops.cast(values[number], "float32"))
+            if (time is not None or last) and got.shape == wanted.shape and scaled_error(got, wanted) > tolerance:
                 wrong.add(number)
-        state = answers["next_f32"].numpy() if words else state
-    return next((call.path for call, number in pairs if number in wrong), None)
+    return next((call.path for call, _ in pairs if call.targets[0] in wrong), None)

@@ -24,10 +24,10 @@ from processor.model.convert.sequences import ROWS, random_sequences
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from processor.model.artifact import Artifact
-    from processor.model.convert.stepgraph import Step
+    from processor.model.convert.interface import Interface
+    from processor.model.convert.modes import Built
+    from processor.model.convert.sequences import Sequences
     from processor.model.convert.truth import Truth
 
     Progress = Callable[[str, float], None]
@@ -37,13 +37,16 @@ _TILES: Final = (64, 1)
 _SEED: Final = 20
 _GOLDEN_STEPS: Final = 16
 _GOLDEN_ROWS: Final = 4
+_GOLDEN_ORDER: Final = (0, 1, 3, 6, 2, 5, 7)
+_MOST_GOLDEN_STEPS: Final = 128
 
 
 @dataclass
 class Certificate:
     """What was found. `errors` by output, each |error| / max(1, |truth|) at its greatest over every prefix.
 
-    `rounding`, where the errors are too great: what float32 costs the model itself, measured against float64.
+    `labels`, where the user's sequences have known answers: how good the step is, and the model itself. `rounding`,
+    where the errors are too great: what float32 costs the model itself, measured against float64.
     """
 
     tolerance: float
@@ -55,6 +58,7 @@ class Certificate:
     sequences: dict[str, int] = field(default_factory=dict)
     wrong_layer: str | None = None
     rounding: float | None = None
+    labels: dict[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -82,34 +86,34 @@ class Certificate:
             "sequences": self.sequences,
             "remarks": self.remarks,
             "wrong_layer": self.wrong_layer,
+            "labels": self.labels,
         }
 
 
 def certify(
-    draft: Artifact, step: Step, truth: Truth, given: NDArray[np.float32] | None, progress: Progress
+    draft: Artifact, built: Built, truth: Truth, given: Sequences | None, progress: Progress
 ) -> tuple[Artifact, Certificate]:
     """Checks the draft of an artifact. Returns it with its tile and its golden vectors, and what was found.
 
     Where the certificate did not pass, `failure` says why, and no file may be written.
     """
     certificate = Certificate(draft.tolerance, truth.source)
-    lengths = list(range(1, accuracy.horizon(step.graph.length, draft.length) + 1))
-    draft, subject = _with_tile(draft, certificate, len(lengths), progress)
+    lengths = accuracy.lengths_to_compare(draft, built.interface.length)
+    draft, subject = _with_tile(draft, built.interface, certificate, lengths, progress)
     _by_itself(subject, certificate, progress)
     errors = _against_the_model(subject, truth, certificate, lengths, given, progress)
     certificate.errors, certificate.growth = errors.greatest, errors.growth
     _remark(subject, errors, certificate)
     if not certificate.passed and not certificate.explained_by_rounding:
-        certificate.wrong_layer = accuracy.first_wrong_layer(step, truth, subject, draft.tolerance)
+        certificate.wrong_layer = accuracy.first_wrong_layer(built, subject, draft.tolerance)
     return dataclasses.replace(draft, golden=_golden(subject)), certificate
 
 
 def _with_tile(
-    draft: Artifact, certificate: Certificate, prefixes: int, progress: Progress
+    draft: Artifact, interface: Interface, certificate: Certificate, lengths: list[int], progress: Progress
 ) -> tuple[Artifact, Subject]:
     """The draft with the first tile size in which a row's bits are its own; none at all is the fastest."""
-    samples = _samples(draft, prefixes)
-    sequences = random_sequences(draft.inputs[0], samples, _SEED)
+    sequences = random_sequences(interface, _samples(draft, lengths), _SEED)
     certificate.sequences["random"] = ROWS
     for rank, tile in enumerate((None, *_TILES) if draft.tile is None else (draft.tile,)):
         progress("rows by themselves", rank / 4)
@@ -122,16 +126,22 @@ def _with_tile(
     return tiled, subject
 
 
-def _samples(draft: Artifact, prefixes: int) -> int:
+def _samples(draft: Artifact, lengths: list[int]) -> int:
     """How long the random sequences are: past the restart of a short `tumbling`, and as long as the long run."""
     if draft.length is None:
         return accuracy.LONG_RUN
-    return 2 * draft.length + 3 if draft.length <= prefixes else min(draft.length, accuracy.LONG_RUN) + 3
+    if draft.mode == "window" or not draft.exact_prefix:
+        return max(lengths) + 3
+    return (
+        max(2 * draft.length, max(lengths)) + 3
+        if draft.length <= len(lengths)
+        else min(draft.length, accuracy.LONG_RUN) + 3
+    )
 
 
 def _by_itself(subject: Subject, certificate: Certificate, progress: Progress) -> None:
-    short = dataclasses.replace(subject, sequences=subject.sequences[:, :64])
-    checks = [*properties.PROPERTIES, *([] if subject.artifact.length is None else [properties.starts_afresh])]
+    short = dataclasses.replace(subject, sequences=subject.sequences.part(0, 64))
+    checks = [*properties.PROPERTIES, *([properties.starts_afresh] if subject.artifact.mode == "tumbling" else [])]
     for rank, check in enumerate(checks):
         progress("splits, interleaved keys, causality", rank / len(checks))
         certificate.findings.append(check(short))
@@ -142,13 +152,14 @@ def _against_the_model(
     truth: Truth,
     certificate: Certificate,
     lengths: list[int],
-    given: NDArray[np.float32] | None,
+    given: Sequences | None,
     progress: Progress,
 ) -> Errors:
-    tolerance, length = certificate.tolerance, subject.artifact.length
+    tolerance, artifact = certificate.tolerance, subject.artifact
+    longest = min(max(lengths), artifact.length or max(lengths))
     if not truth.is_model:
         progress("the model at its own shape", 0.0)
-        error, allowed, shape = truth.own_shape(subject.sequences[:, : max(lengths)])
+        error, allowed, shape = truth.own_shape(subject.sequences.part(0, longest))
         passed = error <= max(tolerance, allowed)
         detail = f"of the shape {shape}, against {truth.source}"
         if allowed:
@@ -159,22 +170,17 @@ def _against_the_model(
             )
         certificate.findings.append(Finding("the model itself", passed, detail, error))
     errors = Errors()
-    second = [] if length is None or length > len(lengths) else [length + n for n in lengths[:4]]
-    accuracy.every_prefix(
-        subject, truth, errors, lengths + second, "random", lambda part: progress("every prefix", part)
-    )
+    accuracy.every_prefix(subject, truth, errors, lengths, "random", lambda part: progress("every prefix", part))
     if given is not None:
-        certificate.sequences["given"] = len(given)
-        own = dataclasses.replace(subject, sequences=given)
-        limit = min(given.shape[1], length or given.shape[1])
-        prefixes = [*range(1, min(limit, accuracy.EVERY_PREFIX) + 1), *accuracy.powers(accuracy.EVERY_PREFIX, limit)]
-        accuracy.every_prefix(own, truth, errors, prefixes, "given", lambda part: progress("your sequences", part))
+        certificate.sequences["given"] = given.rows
+        _on_given(subject, truth, errors, given, certificate, progress)
     error, where = errors.worst
-    certificate.findings.append(
-        Finding("every prefix", error <= tolerance, f"{len(lengths)} lengths; worst: {where}", error)
-    )
+    name = "every prefix" if artifact.mode != "window" and artifact.exact_prefix else "every window"
+    certificate.findings.append(Finding(name, error <= tolerance, f"{len(lengths)} lengths; worst: {where}", error))
     if error > tolerance:
-        certificate.rounding = truth.rounding(subject.sequences[:, : max(lengths)])
+        certificate.rounding = truth.rounding(subject.sequences.part(0, longest))
+    if name == "every window":
+        return errors
     if any(truth.over_time):
         certificate.findings.append(accuracy.own_causality(subject, truth, tolerance))
     if not certificate.passed:
@@ -189,6 +195,30 @@ def _against_the_model(
     return errors
 
 
+def _on_given(
+    subject: Subject,
+    truth: Truth,
+    errors: Errors,
+    given: Sequences,
+    certificate: Certificate,
+    progress: Progress,
+) -> None:
+    own, artifact = dataclasses.replace(subject, sequences=given), subject.artifact
+    limit = given.length
+    if artifact.mode == "tumbling" and artifact.exact_prefix:
+        limit = min(limit, artifact.length or limit)
+    known = [t for t in range(1, limit + 1) if accuracy.span(artifact, t)]
+    lengths = [t for t in known if t <= accuracy.EVERY_PREFIX] + [
+        t for t in accuracy.powers(accuracy.EVERY_PREFIX, limit) if t in known
+    ]
+    if lengths:
+        accuracy.every_prefix(own, truth, errors, lengths, "given", lambda part: progress("your sequences", part))
+    else:
+        certificate.remarks.append(
+            f"Your sequences have {given.length} samples: too few for one answer of the trained model's own."
+        )
+
+
 def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
     if errors.not_finite == errors.compared:
         certificate.findings.append(
@@ -199,7 +229,7 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
         certificate.remarks.append(
             f"{share:.1%} of the trained model's own answers were not finite; these say nothing."
         )
-    flat, _ = subject.run(subject.engine(), subject.sequences[:, :16])
+    flat, _ = subject.run(subject.engine(), subject.sequences.part(0, max(16, subject.artifact.length or 0)))
     with np.errstate(invalid="ignore", over="ignore"):
         if float(np.ptp(flat)) < 100 * certificate.tolerance:
             certificate.remarks.append(
@@ -212,14 +242,26 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
         certificate.findings.append(Finding("every slot alive", True, f"{len(subject.artifact.layout)} slots"))
 
 
+def _with_numbers(subject: Subject) -> list[int]:
+    """Rows whose every answer is a number: a golden NaN could not be told from a broken one."""
+    flat, _ = subject.run(subject.engine(), subject.sequences.part(0, _MOST_GOLDEN_STEPS))
+    good = [row for row in _GOLDEN_ORDER if bool(np.isfinite(flat[row]).all())]
+    return (good or [0])[:_GOLDEN_ROWS]
+
+
 def _golden(subject: Subject) -> Golden:
     """Sequences with the engine's own answers: random ones, because a user's samples are not ours to hand on."""
-    name, engine = subject.artifact.inputs[0].name, subject.engine()
-    sequences = np.ascontiguousarray(subject.sequences[[0, 1, 3, 6][:_GOLDEN_ROWS], :_GOLDEN_STEPS])
+    engine, chosen = subject.engine(), subject.sequences.chosen(_with_numbers(subject))
+    length = min(chosen.length, max(_GOLDEN_STEPS, min((subject.artifact.length or 0) + 1, _MOST_GOLDEN_STEPS)))
+    samples = [chosen.at(t) for t in range(length)]
     answers: dict[str, list[Any]] = {spec.name: [] for spec in subject.artifact.outputs}
-    state = engine.initial_state(len(sequences))
-    for t in range(sequences.shape[1]):
-        outputs, state = engine.step({name: sequences[:, t]}, state)
+    state = engine.initial_state(chosen.rows)
+    for features in samples:
+        outputs, state = engine.step(features, state)
         for output, value in outputs.items():
             answers[output].append(value)
-    return Golden({name: sequences}, {output: np.stack(values, axis=1) for output, values in answers.items()}, state)
+    return Golden(
+        {name: np.stack([some[name] for some in samples], axis=1) for name in samples[0]},
+        {output: np.stack(values, axis=1) for output, values in answers.items()},
+        state,
+    )

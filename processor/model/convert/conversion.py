@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,15 @@ import tensorflow as tf
 from processor.errors import ConfigError
 from processor.model.artifact import Artifact, Golden, load_artifact, write_artifact
 from processor.model.convert.certificate import Certificate, certify
-from processor.model.convert.graph import walk
+from processor.model.convert.flat import untouched
+from processor.model.convert.labels import judge
 from processor.model.convert.loading import Loaded, load
-from processor.model.convert.modes import check_mode, choose
+from processor.model.convert.modes import build, check_mode, layers_of
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 from processor.model.convert.sequences import given_sequences
 from processor.model.convert.stepgraph import Step, flatbuffer, plan
 from processor.model.convert.truth import Truth
-from processor.model.convert.twins import precisions, twin
 from processor.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from processor.model.artifact import Slot
     from processor.model.convert.certificate import Progress
+    from processor.model.convert.interface import TimeAxis
+    from processor.model.convert.modes import Built
     from processor.types import TensorSpec
 
 
@@ -42,6 +45,7 @@ def convert_model(
     length: int | None,
     examples: Any,
     tolerance: float,
+    time_axis: TimeAxis,
     progress: Progress,
 ) -> Report:
     """See `processor.model.convert.convert`."""
@@ -51,13 +55,15 @@ def convert_model(
         raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
     progress("loading the model", 0.0)
     loaded = load(model)
-    graph = walk(loaded.model)
-    kind, steps = choose(mode, length, graph, loaded.source)
-    given = given_sequences(examples, graph.inputs[0][0])
-    progress("building the step graph", 0.0)
-    step = plan(walk(_in_float32(loaded.model)), steps)
-    draft = _draft(loaded, step, kind, tolerance, flatbuffer(step))
-    draft, certificate = certify(draft, step, Truth(graph), given, progress)
+    with untouched(loaded.model):
+        built = build(loaded.model, mode, length, time_axis, loaded.source)
+        given = given_sequences(examples, built.interface)
+        progress("building the step graph", 0.0)
+        step = plan(built.machine)
+        draft = _draft(loaded, built, step, tolerance, flatbuffer(step, loaded.model.name))
+        truth = _truth(built)
+        draft, certificate = certify(draft, built, truth, given, progress)
+        certificate.labels = judge(draft, truth, examples, built.interface)
     if not certificate.passed:
         raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
     artifact = write_artifact(
@@ -77,33 +83,41 @@ def convert_model(
         versions=draft.versions,
         repairs=draft.repairs,
         tile=draft.tile,
+        exact_prefix=draft.exact_prefix,
     )
     return _report(artifact, loaded, certificate, Path(directory), began)
 
 
-def verify_model(directory: str | os.PathLike[str], model: Any, examples: Any, progress: Progress) -> Report:
+def verify_model(
+    directory: str | os.PathLike[str], model: Any, examples: Any, time_axis: TimeAxis, progress: Progress
+) -> Report:
     """See `processor.model.convert.verify`."""
     began = time.perf_counter()
     artifact = load_artifact(directory)
     progress("loading the model", 0.0)
     loaded = load(model)
-    graph = walk(loaded.model)
-    step = plan(walk(_in_float32(loaded.model)), artifact.length)
-    for what, mine, its in (
-        ("inputs", artifact.inputs, step.inputs),
-        ("outputs", artifact.outputs, step.outputs),
-        ("state", artifact.layout, step.layout),
-    ):
-        # Names may differ: Keras numbers the layers of each process anew.
-        if [(thing.shape, thing.dtype) for thing in mine] != [(thing.shape, thing.dtype) for thing in its]:
-            raise NotThisModel(
-                f"The artifact {directory} was not made from this model.",
-                f"Its {what} differ: {_names(mine)} in the artifact, {_names(its)} in the model.",
-                "Name the model that it was converted from, or convert this one.",
-            )
-    given = given_sequences(examples, graph.inputs[0][0])
-    checked, certificate = certify(artifact, step, Truth(graph), given, progress)
-    report = _report(checked, loaded, certificate, Path(directory), began)
+    with untouched(loaded.model):
+        built = build(loaded.model, artifact.mode, artifact.length, time_axis, loaded.source)
+        step = plan(built.machine)
+        for what, mine, its in (
+            ("inputs", artifact.inputs, built.interface.inputs),
+            ("outputs", artifact.outputs, built.interface.outputs),
+            ("state", artifact.layout, step.layout),
+        ):
+            # Names may differ: Keras numbers the layers of each process anew.
+            if [(thing.shape, thing.dtype) for thing in mine] != [(thing.shape, thing.dtype) for thing in its]:
+                raise NotThisModel(
+                    f"The artifact {directory} was not made from this model.",
+                    f"Its {what} differ: {_names(mine)} in the artifact, {_names(its)} in the model.",
+                    "Name the model that it was converted from, or convert this one.",
+                )
+        given = given_sequences(examples, built.interface)
+        # The engine goes by the artifact's names, the sequences by the model's.
+        checked = replace(artifact, inputs=built.interface.inputs, outputs=built.interface.outputs)
+        truth = _truth(built)
+        checked, certificate = certify(checked, built, truth, given, progress)
+        certificate.labels = judge(checked, truth, examples, built.interface)
+    report = _report(replace(checked, inputs=artifact.inputs), loaded, certificate, Path(directory), began)
     if not certificate.passed:
         failure = certificate.failure
         raise NotThisModel(
@@ -115,27 +129,26 @@ def verify_model(directory: str | os.PathLike[str], model: Any, examples: Any, p
     return report
 
 
-def _in_float32(model: Any) -> Any:
-    """The model whose layers are stepped: itself, or its twin where it computes in another precision."""
-    return model if precisions(model) == {"float32"} else twin(model, "float32")
+def _truth(built: Built) -> Truth:
+    return Truth(built.model, built.structure, built.interface, at_length=built.at_length)
 
 
-def _draft(loaded: Loaded, step: Step, mode: Any, tolerance: float, content: bytes) -> Artifact:
+def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: bytes) -> Artifact:
     """An artifact in memory, as the engine takes it, without golden vectors and never on a disk."""
     return Artifact(
         directory=Path(loaded.source),
-        inputs=step.inputs,
-        outputs=step.outputs,
-        mode=mode,
-        length=step.length,
+        inputs=built.interface.inputs,
+        outputs=built.interface.outputs,
+        mode=built.mode,
+        length=built.length,
         layout=step.layout,
         initial_state=step.initial,
         fingerprint=0,
         tile=None,
-        exact_prefix=True,
+        exact_prefix=built.exact_prefix,
         tolerance=tolerance,
         certificate={},
-        layers=_layers(step),
+        layers=layers_of(built),
         repairs=loaded.repairs,
         weights=_weights(loaded.model),
         versions={
@@ -148,18 +161,6 @@ def _draft(loaded: Loaded, step: Step, mode: Any, tolerance: float, content: byt
         step_graph=content,
         golden=Golden({}, {}, np.zeros((0, 0), np.float32)),
     )
-
-
-def _layers(step: Step) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": call.name if call.rank else call.path,
-            "class": type(call.layer).__name__,
-            "rule": step.graph.rule(call).kind,
-            "slots": step.slots_of(call.name),
-        }
-        for call in step.graph.calls
-    ]
 
 
 def _weights(model: Any) -> list[dict[str, Any]]:

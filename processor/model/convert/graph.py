@@ -1,45 +1,63 @@
-"""The walk over a trained model's graph: from its nodes to calls that have a rule, or to the layer in the way.
+"""The walk over a trained model's flat graph: every call gets a rule, or the layer in the way is named.
 
-The graph is walked as one: a tensor goes to whatever takes it, a layer may be called more than once, and each call has
-a state of its own. Sequential models have their graph in `_functional`.
+A tensor goes to whatever takes it, a layer may be called more than once, and each call has a state of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import inspect
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras.src.models.functional import Functional
 
+from processor.model.convert.flat import Flat, flatten
+from processor.model.convert.interface import (
+    Entry,
+    Interface,
+    candidates,
+    inputs_of,
+    outputs_of,
+    shown,
+    symbolic,
+)
 from processor.model.convert.refusal import ConversionRefused, Obstacle
-from processor.model.convert.rules import RULES, Call, Flow, InTheWay, Piece, Rule, refuse
-from processor.types import TensorSpec
+from processor.model.convert.rules import RULES, Call, Collect, Collected, Flow, Hole, InTheWay, Piece, Whole, refuse
+from processor.model.convert.toggles import free
+from processor.model.convert.twins import Copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIME_AXIS = 1
+    from processor.model.convert.interface import TimeAxis
+    from processor.model.convert.rules import Rule
+
+layers = keras.layers
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A model whose every call has a rule.
 
-    inputs and outputs: each with the number of its tensor, in the model's order; flows and tensors (Keras' symbolic
-    ones): by number; `length` is the T that the model is fixed to, and None where it takes any.
+    inputs and outputs: the numbers of their tensors, in the order of the interface; flows and tensors (Keras' symbolic
+    ones): by number; collected: whether a layer had to be given all samples at once; variables: all that a step reads;
+    structure: of the model's inputs.
     """
 
     model: Any
+    interface: Interface
     calls: tuple[Call, ...]
-    inputs: tuple[tuple[TensorSpec, int], ...]
-    outputs: tuple[tuple[TensorSpec, int], ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     flows: dict[int, Flow]
     tensors: dict[int, Any]
-    length: int | None
+    collected: bool
+    variables: tuple[Any, ...]
+    structure: Any
 
-    def rule(self, call: Call) -> Rule:
-        return RULES[type(call.layer)]
+    @property
+    def length(self) -> int | None:
+        return self.interface.length
 
     def pieces(self) -> Iterator[tuple[Call, Piece]]:
         """All that is remembered between two samples, in the order of the graph."""
@@ -48,202 +66,283 @@ class Graph:
                 yield call, piece
 
 
-def functional(model: Any) -> Any:
-    """The graph of a model, as Keras keeps it.
-
-    Raises:
-        ConversionRefused: there is none.
-    """
-    if isinstance(model, keras.Sequential):
-        if model._functional is None:
-            _refuse_custom_layers(model)
-            raise ConversionRefused(
-                f"The model {model.name!r} was never built.",
-                layer=model.name,
-                reason=Obstacle.NOT_BUILT,
-                remedies=["Begin the model with keras.Input((None, features)), or fit it, before it is converted."],
-            )
-        graph, overridden = model._functional, type(model).call is not keras.Sequential.call
-    else:
-        graph, overridden = model, not isinstance(model, Functional) or type(model).call is not Functional.call
-    if overridden:
-        raise ConversionRefused(
-            f"The model {model.name!r} ({type(model).__name__}) is a class of its own.",
-            layer=model.name,
-            reason=Obstacle.NO_GRAPH,
-            remedies=[
-                "Build the same layers with keras.Sequential or keras.Model(inputs, outputs), and load the weights."
-            ],
-        )
-    return graph
-
-
-def walk(model: Any) -> Graph:
+def walk(
+    model: Any,
+    time_axis: TimeAxis = None,
+    *,
+    collect: int | None = None,
+    dtype: str | None = None,
+    interface: Interface | None = None,
+) -> Graph:
     """The calls of a model, each with its rule.
+
+    time_axis: where time lies in the inputs, where that is to be said; collect: how many samples a layer is given at
+    once that needs them all (None: it is in the way); dtype: of copies of the layers that compute in it, in their
+    place; interface: that of an earlier walk, whose decisions stand and whose length does not.
 
     Raises:
         ConversionRefused: something in it cannot be stepped; the error names the first such layer.
     """
-    graph = functional(model)
-    return _Walk(graph, model).run()
+    structure, entries = inputs_of(model)
+    copies = Copies(dtype) if dtype else None
+    ways = candidates(entries, time_axis) if interface is None else iter([list(interface.entries)])
+    refusal, found, flat = None, [], None
+    for way in ways:
+        if flat is None or any(entry.any_length for entry in way):
+            with free(model):
+                flat = flatten(model, symbolic(structure, way, -1 if interface is None else None, dtype), copies)
+            if copies:
+                copies.fill()
+        try:
+            graph = _Walk(model, structure, flat, way, collect).run()
+        except ConversionRefused as refused:
+            refusal = refusal or refused
+            continue
+        if not graph.collected:
+            return graph
+        found.append(graph)
+    if found:  # the least collecting way is the one that was meant
+        return min(found, key=lambda graph: sum(isinstance(call.rule, Collect) for call in graph.calls))
+    raise refusal or ConversionRefused(
+        f"No axis of time fits all inputs of the model {model.name!r}.",
+        layer=model.name,
+        reason=Obstacle.NO_TIME_AXIS,
+    )
 
 
-def _refuse_custom_layers(model: Any) -> None:
-    """A layer whose shapes Keras cannot tell leaves a Sequential model without a graph: better to name that layer."""
-    for layer in model.layers:
-        inner = getattr(layer, "layer", layer)
-        if not type(inner).__module__.startswith("keras."):
-            try:
-                refuse(inner, None)
-            except InTheWay as obstacle:
-                raise _refused(layer, obstacle) from None
-
-
+@dataclass
 class _Walk:
     """The numbers of the tensors, and what flows in each, as far as the walk has come."""
 
-    def __init__(self, graph: Any, model: Any) -> None:
-        self.graph, self.model = graph, model
-        self.numbers: dict[int, int] = {}
-        self.tensors: dict[int, Any] = {}
-        self.flows: dict[int, Flow | ConversionRefused] = {}
-        self.calls: list[Call] = []
+    model: Any
+    structure: Any
+    flat: Flat
+    entries: list[Entry]
+    collect: int | None
+    numbers: dict[int, int] = field(default_factory=dict)
+    tensors: dict[int, Any] = field(default_factory=dict)
+    flows: dict[int, Flow | ConversionRefused] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    whole: dict[int, int] = field(default_factory=dict)  # the number of a tensor -> of the same, collected
 
     def run(self) -> Graph:
-        self._refuse_several()
-        (tensor,) = self.graph.inputs
-        length = tensor.shape[TIME_AXIS] if len(tensor.shape) > TIME_AXIS else None
-        for node in self._nodes():
-            if isinstance(node.operation, keras.layers.InputLayer):
-                self._number(node.outputs[0], self._input_flow(node.operation))
-            else:
+        self._refuse_no_time()
+        inputs = tuple(
+            self._number(tensor, Flow(self._sized(entry.spec.shape, entry), entry.time, constant=entry.time is None))
+            for tensor, entry in zip(self.flat.inputs, self.entries, strict=True)
+        )
+        for node in self.flat.nodes():
+            if not node.is_input:
                 self._visit(node)
-        inputs = self._specs(self.graph._inputs_struct, self.graph.inputs)
-        outputs = self._specs(self.graph._outputs_struct, self.graph.outputs)
-        flows = {number: flow for number, flow in self.flows.items() if isinstance(flow, Flow)}
-        return Graph(self.model, tuple(self.calls), inputs, outputs, flows, self.tensors, length)
+        outputs = tuple(self.numbers[id(tensor)] for tensor in self.flat.outputs)
+        flows = [self._known(number) for number in outputs]
+        known = {number: flow for number, flow in self.flows.items() if isinstance(flow, Flow)}
+        exits = outputs_of(self.model, self.flat, [flow.shape for flow in flows], [flow.time for flow in flows])
+        interface = Interface(
+            tuple(self._known_values(entry, number) for entry, number in zip(self.entries, inputs, strict=True)), exits
+        )
+        return Graph(
+            self.model,
+            interface,
+            tuple(self.calls),
+            inputs,
+            outputs,
+            known,
+            self.tensors,
+            bool(self.whole),
+            tuple({id(v): v for v in [*self.model.variables, *self.flat.graph.variables]}.values()),
+            self.structure,
+        )
 
-    def _refuse_several(self) -> None:
-        for what, tensors, obstacle in (
-            ("inputs", self.graph.inputs, Obstacle.SEVERAL_INPUTS),
-            ("outputs", self.graph.outputs, Obstacle.SEVERAL_OUTPUTS),
-        ):
-            if len(tensors) != 1:
-                raise ConversionRefused(
-                    f"The model {self.model.name!r} has {len(tensors)} {what}.",
-                    layer=self.model.name,
-                    reason=obstacle,
-                    remedies=[f"Convert a keras.Model with one of the {what} alone."],
-                )
+    def _refuse_no_time(self) -> None:
+        if any(entry.time is not None for entry in self.entries):
+            return
+        entry = self.entries[0]
+        raise ConversionRefused(
+            f"The input {entry.spec.name!r} of the model {self.model.name!r} has no axis of time.",
+            layer=entry.spec.name,
+            reason=Obstacle.NO_TIME_AXIS,
+            cause=f"Its shape is {shown(entry.batch_shape)}: a batch of samples, not of sequences.",
+            remedies=["Give the model an input of the shape (batch, time, features)."],
+        )
 
-    def _nodes(self) -> Iterator[Any]:
-        for depth in sorted(self.graph._nodes_by_depth, reverse=True):
-            yield from self.graph._nodes_by_depth[depth]
+    def _sized(self, shape: tuple[int | None, ...], entry: Entry) -> tuple[int, ...]:
+        if None in shape:
+            raise ConversionRefused(
+                f"The input {entry.spec.name!r} of the model {self.model.name!r} is not converted.",
+                layer=entry.spec.name,
+                reason=Obstacle.INPUT_TYPE,
+                cause=f"It takes {entry.dtype} of the shape {shown(entry.batch_shape)}: samples of any size.",
+            )
+        return tuple(size for size in shape if size is not None)
+
+    def _known_values(self, entry: Entry, number: int) -> Entry:
+        """What the calls on an input say about its values. A float input that is only ever looked up has tokens."""
+        takers = [call for call in self.calls if number in call.sources]
+        kinds = {type(call.layer) for call in takers}
+        vocabulary = min((c.layer.input_dim for c in takers if isinstance(c.layer, layers.Embedding)), default=None)
+        others = [c.arguments.get("x2") for c in takers if type(c.layer) is keras.src.ops.numpy.NotEqual]
+        missing = next((float(value) for value in others if isinstance(value, int | float)), None)
+        if layers.Embedding in kinds and not kinds - {layers.Embedding, keras.src.ops.numpy.NotEqual}:
+            entry = replace(entry, spec=replace(entry.spec, dtype="int32"))
+        return replace(entry, vocabulary=vocabulary, missing=missing)
 
     def _number(self, tensor: Any, flow: Flow | ConversionRefused) -> int:
-        number = self.numbers.setdefault(id(tensor), len(self.numbers))
+        number = self.numbers.setdefault(id(tensor), len(self.tensors))
         self.flows[number], self.tensors[number] = flow, tensor
         return number
 
-    def _input_flow(self, layer: Any) -> Flow:
-        shape, dtype = tuple(layer.batch_shape), str(keras.backend.standardize_dtype(layer.dtype))
-        if len(shape) < 3:
-            raise _refused(
-                layer,
-                InTheWay(
-                    Obstacle.NO_TIME_AXIS,
-                    f"Its shape is {_shown(shape)}: a batch of samples, not of sequences.",
-                    ["Give the model an input of the shape (batch, time, features)."],
-                ),
-            )
-        if "float" not in dtype or layer.sparse or getattr(layer, "ragged", False) or None in shape[2:]:
-            kind = "sparse " if layer.sparse else "ragged " if getattr(layer, "ragged", False) else ""
-            raise _refused(
-                layer, InTheWay(Obstacle.INPUT_TYPE, f"It takes {kind}{dtype} of the shape {_shown(shape)}.")
-            )
-        return Flow(shape[2:], TIME_AXIS)
+    def _known(self, number: int) -> Flow:
+        flow = self.flows[number]
+        if isinstance(flow, ConversionRefused):
+            raise flow
+        return flow
 
     def _visit(self, node: Any) -> None:
-        layer = node.operation
+        path = self.flat.path(node)
         try:
-            if type(layer) not in RULES:
-                taken = [self.flows[self.numbers[id(tensor)]] for tensor in node.arguments.keras_tensors]
-                refuse(layer, next((flow for flow in taken if isinstance(flow, Flow)), None))
-            sources = self._sources(node)
-            rank = sum(call.layer is layer for call in self.calls)
-            flows = tuple(flow for number in sources if isinstance(flow := self.flows[number], Flow))
-            call = Call(layer, layer.name, rank, sources, (), flows)
-            times = RULES[type(layer)].times(call)
-            pieces = RULES[type(layer)].pieces(call)
+            call = self._call(node, path)
+            try:
+                call = self._ruled(call)
+                times, lead = call.rule.times(call), call.rule.lead(call)
+                pieces = call.rule.pieces(call)
+            except InTheWay:
+                if self.collect is None or not any(flow.time is not None for flow in call.flows):
+                    raise
+                call = replace(self._collected(call), rule=RULES_WHOLE)
+                times, lead, pieces = (None,), 0, ()
         except InTheWay as obstacle:
-            refusal = _refused(layer, obstacle)
-            if isinstance(layer, keras.layers.Layer):
+            refusal = _refused(node.operation, path, obstacle)
+            if isinstance(node.operation, keras.layers.Layer):
                 raise refusal from None
-            # An operation may only make a mask for a layer that says it better: it is refused where it is used.
+            # An operation may only make a mask that nothing heeds: it is refused where its result is used.
             for tensor in node.outputs:
                 self._number(tensor, refusal)
             return
+        if len(times) != len(node.outputs):
+            times = (times[0],) * len(node.outputs)
+        constant = all(flow.constant for flow in call.flows)
         targets = tuple(
-            self._number(tensor, Flow(self._sample_shape(layer, tensor, time), time))
+            self._number(tensor, Flow(self._sample_shape(path, tensor, time), time, constant, lead))
             for tensor, time in zip(node.outputs, times, strict=True)
         )
         self.calls.append(replace(call, targets=targets, pieces=pieces))
 
-    def _sources(self, node: Any) -> tuple[int, ...]:
-        """The tensors that go into a layer, which has one."""
-        arguments, options = node.arguments.args, node.arguments.kwargs
-        if _tensors(options.get("mask")):
-            raise InTheWay(Obstacle.MASK)
-        if _tensors(options.get("initial_state")) or _tensors(arguments[1:]):
-            raise InTheWay(Obstacle.INITIAL_STATE)
-        if options.get("training"):
-            raise InTheWay(Obstacle.TRAINING, "", ["Call {layer} without training=True, as Keras' own predict does."])
-        if node.operation.dtype_policy.quantization_mode is not None:
+    def _call(self, node: Any, path: str) -> Call:
+        """The call as it was recorded: its arguments by name, its tensors by number."""
+        layer = node.operation
+        policy = getattr(layer, "dtype_policy", None)
+        if getattr(policy, "quantization_mode", None) is not None:
             raise InTheWay(Obstacle.PRECISION, "", ["Convert the model as it was before it was quantized."])
-        tensors = _tensors([arguments, options])
-        if len(tensors) != 1:
-            raise InTheWay(Obstacle.NO_RULE, f"It is called with {len(tensors)} tensors.")
-        number = self.numbers[id(tensors[0])]
-        flow = self.flows[number]
-        if isinstance(flow, ConversionRefused):
-            raise flow
-        return (number,)
+        sources: list[int] = []
 
-    def _sample_shape(self, layer: Any, tensor: Any, time: int | None) -> tuple[int, ...]:
-        shape = tuple(size for axis, size in enumerate(tensor.shape) if axis not in (0, time))
+        def hole(value: Any) -> Any:
+            if not isinstance(value, keras.KerasTensor):
+                return value
+            sources.append(self.numbers[id(value)])
+            return Hole(len(sources) - 1)
+
+        given = _by_name(layer, node.arguments.args, node.arguments.kwargs)
+        if given.get("training"):
+            raise InTheWay(Obstacle.TRAINING, "", ["Call {layer} without training=True, as Keras' own predict does."])
+        given.pop("training", None)
+        arguments = {name: keras.tree.map_structure(hole, value) for name, value in given.items() if value is not None}
+        flows = tuple(self._known(number) for number in sources)
+        rank = sum(call.path == path for call in self.calls)
+        return Call(layer, path, rank, tuple(sources), flows, arguments)
+
+    def _ruled(self, call: Call) -> Call:
+        """The call with its rule."""
+        timed = [flow for flow in call.flows if flow.time is not None]
+        kind = type(call.layer)
+        if not timed and (kind not in RULES or kind.__module__.startswith("keras.")):
+            return replace(call, rule=RULES_WHOLE)
+        closed = self.flat.closed.get(id(call.layer))
+        if closed is not None:
+            raise InTheWay(closed.reason, closed.cause, closed.remedies)
+        if kind not in RULES:
+            refuse(call.layer, call.flows[0] if call.flows else None)
+        rule = RULES[kind]
+        if timed and any(flow.time is None and not flow.constant for flow in call.flows):
+            raise InTheWay(
+                Obstacle.INITIAL_STATE if "initial_state" in call.arguments else Obstacle.NEEDS_FUTURE,
+                "It mixes each sample with what is known only after the last one.",
+                ["Let {layer} take sequences alone, or answers alone."],
+            )
+        if any(flow.lead for flow in call.flows) and not rule.takes_lead:
+            raise InTheWay(
+                Obstacle.NO_RULE,
+                "Rows of zeros lie before the first sample, and only a convolution or a pooling window that is as long "
+                "as they are knows what to do with them.",
+                ["Use Conv1D with padding='causal' in place of the padding and {layer}."],
+            )
+        return replace(call, rule=rule)
+
+    def _collected(self, call: Call) -> Call:
+        """The same call, given all rows of time at once."""
+        assert self.collect is not None
+        sources, flows = list(call.sources), list(call.flows)
+        for place, (number, flow) in enumerate(zip(call.sources, call.flows, strict=True)):
+            if flow.time is None:
+                continue
+            if flow.lead:
+                raise InTheWay(Obstacle.NO_RULE, "Rows of zeros lie before the first sample.")
+            if number not in self.whole:
+                self.whole[number] = self._collect(call, number, flow)
+            sources[place] = self.whole[number]
+            flows[place] = self._known(sources[place])
+        return replace(call, sources=tuple(sources), flows=tuple(flows))
+
+    def _collect(self, call: Call, number: int, flow: Flow) -> int:
+        assert self.collect is not None
+        assert flow.time is not None
+        shape = (*flow.shape[: flow.time - 1], self.collect, *flow.shape[flow.time - 1 :])
+        target = len(self.tensors)
+        self.flows[target], self.tensors[target] = Flow(shape, None), self.tensors[number]
+        taker = Collected(f"{call.path}.rows", self.collect, "float" in str(self.tensors[number].dtype))
+        path, rank = f"{call.path}.rows", sum(other.path == f"{call.path}.rows" for other in self.calls)
+        one = Call(taker, path, rank, (number,), (flow,), {}, (target,), (), RULES_COLLECT)
+        self.calls.append(replace(one, pieces=RULES_COLLECT.pieces(one)))
+        return target
+
+    def _sample_shape(self, path: str, tensor: Any, time: int | None) -> tuple[int, ...]:
+        shape = [size for axis, size in enumerate(tensor.shape) if axis not in (0, time)]
+        if self.collect is not None:
+            shape = [self.collect if size is None else size for size in shape]
         if None in shape:
-            raise _refused(layer, InTheWay(Obstacle.INPUT_TYPE, f"It gives the shape {_shown(tensor.shape)}."))
-        return shape
-
-    def _specs(self, structure: Any, tensors: list[Any]) -> tuple[tuple[TensorSpec, int], ...]:
-        """Names by the model's dict, else by layers; with each tensor's number."""
-        found: list[tuple[TensorSpec, int]] = []
-        for rank, tensor in enumerate(tensors):
-            flow = self.flows[self.numbers[id(tensor)]]
-            if isinstance(flow, ConversionRefused):
-                raise flow
-            keys = [key for key, value in structure.items() if value is tensor] if isinstance(structure, dict) else []
-            name = keys[0] if keys else tensor._keras_history.operation.name
-            taken = {spec.name for spec, _ in found}
-            spec = TensorSpec(name if name not in taken else f"{name}_{rank}", flow.shape)
-            found.append((spec, self.numbers[id(tensor)]))
-        return tuple(found)
+            raise ConversionRefused(
+                f"The layer {path!r} cannot be stepped, neither in carry nor in tumbling.",
+                layer=path,
+                reason=Obstacle.NO_RULE,
+                cause=f"It gives the shape {shown(tensor.shape)}, in which not only time is of any size.",
+            )
+        return tuple(shape)
 
 
-def _tensors(nested: Any) -> list[Any]:
-    return [leaf for leaf in keras.tree.flatten(nested) if isinstance(leaf, keras.KerasTensor)]
+RULES_WHOLE: Rule = Whole()
+RULES_COLLECT: Rule = Collect()
 
 
-def _refused(layer: Any, obstacle: InTheWay) -> ConversionRefused:
+def _by_name(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by the names of the parameters; those of a variable number under `*name`."""
+    signature = inspect.signature(layer.call)
+    bound = signature.bind(*args, **kwargs)
+    given: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            given |= value
+        else:
+            given["*" + name if kind is inspect.Parameter.VAR_POSITIONAL else name] = value
+    return given
+
+
+def _refused(layer: Any, path: str, obstacle: InTheWay) -> ConversionRefused:
     what = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
     return ConversionRefused(
-        f"The {what} {layer.name!r} ({type(layer).__name__}) cannot be stepped, neither in carry nor in tumbling.",
-        layer=layer.name,
+        f"The {what} {path!r} ({type(layer).__name__}) cannot be stepped, neither in carry nor in tumbling.",
+        layer=path,
         reason=obstacle.obstacle,
         cause=obstacle.cause,
-        remedies=[remedy.replace("{layer}", repr(layer.name)) for remedy in obstacle.remedies],
+        remedies=[remedy.replace("{layer}", repr(path)) for remedy in obstacle.remedies],
     )
-
-
-def _shown(shape: Any) -> str:
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"

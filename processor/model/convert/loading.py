@@ -21,6 +21,10 @@ from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.repairs import refuse_code, repair, uses_old_hard_sigmoid
 
 _SAVE_AGAIN: Final = "Save the model with model.save('model.keras') in Keras 3."
+_FROM_SAVED_MODEL: Final = (
+    "Where the model's code is: build the model, load_weights(...) from the SavedModel's checkpoint (its variables/"
+    "variables), and model.save('model.keras') in Keras 3."
+)
 _MOST_DESCRIPTION: Final = 64 * 1024 * 1024
 
 
@@ -52,8 +56,9 @@ def load(model: Any) -> Loaded:
     if not path.exists():
         raise ConfigError(f"There is no model at {path}.", "There is no such file.", "")
     if path.is_dir():
-        kind = "a TensorFlow SavedModel" if (path / "saved_model.pb").exists() else "a directory"
-        raise _unreadable(path, f"It is {kind}, not a file.", _SAVE_AGAIN)
+        if (path / "saved_model.pb").exists():
+            raise _unreadable(path, "It is a TensorFlow SavedModel: functions, without the layers.", _FROM_SAVED_MODEL)
+        raise _unreadable(path, "It is a directory, not a file.", _SAVE_AGAIN)
     suffix = path.suffix.lower()
     if suffix == ".keras":
         return _load_zip(path)

@@ -1,17 +1,59 @@
-"""The modes: when a state lives on, and when it starts afresh."""
+"""The modes: when a state lives on, when it starts afresh, and which machine answers in each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from processor.errors import ConfigError
+from processor.model.artifact import STEPS
+from processor.model.convert.declared import Declared, declares
+from processor.model.convert.flat import flatten
+from processor.model.convert.graph import Graph, walk
+from processor.model.convert.interface import Exit, Interface, output_times, symbolic
+from processor.model.convert.machine import Stepped, Tumbling, WholeModel
 from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.rules import Collect
+from processor.model.convert.toggles import free
+from processor.model.convert.twins import precisions, twin
+from processor.types import TensorSpec
 
 if TYPE_CHECKING:
-    from processor.model.convert.graph import Graph
+    from processor.model.artifact import Mode
+    from processor.model.convert.interface import TimeAxis
+    from processor.model.convert.machine import Machine
+    from processor.model.convert.rules import Call
 
 MODES: Final = ("auto", "carry", "tumbling", "window")
 _MOST_STEPS: Final = 2**31 - 1
+_MOST_ROWS: Final = 4096
+"""Samples that a state may hold: the model runs over all of them at every one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model as it will be stepped.
+
+    length: the N of tumbling, the T of window; exact_prefix: whether every answer is the trained model's own, and not
+    only that after the last sample of a sequence; graph: the calls that are stepped, None where the model runs whole.
+    """
+
+    model: Any
+    structure: Any
+    machine: Machine
+    mode: Mode
+    length: int | None
+    exact_prefix: bool
+    graph: Graph | None
+
+    @property
+    def interface(self) -> Interface:
+        return self.machine.interface
+
+    @property
+    def at_length(self) -> bool:
+        """Whether the truth is known for sequences of the length alone."""
+        return self.mode == "window" or not self.exact_prefix
 
 
 def check_mode(mode: str, length: int | None) -> None:
@@ -30,35 +72,192 @@ def check_mode(mode: str, length: int | None) -> None:
         )
 
 
-def choose(mode: str, length: int | None, graph: Graph, source: str) -> tuple[Literal["carry", "tumbling"], int | None]:
-    """The mode and the N of a model whose every layer can be stepped. `source` is how the user names the model.
+def build(model: Any, mode: str, length: int | None, time_axis: TimeAxis, source: str) -> Built:
+    """The machine of a model in a mode. `source` is how the user names the model, for commands to type.
 
     Raises:
-        ConversionRefused: the mode is not for this model; the remedies are commands.
-        ConfigError: `tumbling` has no length.
+        ConversionRefused: the mode is not for this model, or a layer is in the way; commands are among the remedies.
+        ConfigError: the mode has no length.
     """
-    if mode in ("auto", "carry"):
-        return "carry", None
+    if declares(model):
+        return _declared(model, mode, length, time_axis, source)
+    if mode == "window":
+        return _window(model, length, time_axis, source)
+    try:
+        graph = walk(model, time_axis)
+    except ConversionRefused as refusal:
+        if refusal.reason not in _PASSABLE:
+            raise
+        if mode == "tumbling":
+            return _inexact_tumbling(model, length, time_axis, source, refusal)
+        raise _with_modes(refusal, source, _own_length(model, time_axis)) from None
+    stepped = graph if precisions(model) == {"float32"} else walk(model, time_axis, dtype="float32")
+    machine: Machine = Stepped(stepped)
+    if mode != "tumbling":
+        return Built(model, graph.structure, machine, "carry", None, True, stepped)
+    steps = _needed(length or graph.length, model, mode, source)
+    return Built(model, graph.structure, Tumbling(machine, steps), "tumbling", steps, True, stepped)
+
+
+_PASSABLE: Final = {
+    Obstacle.COLLECTS_TIME,
+    Obstacle.NEEDS_FUTURE,
+    Obstacle.DEPENDS_ON_POSITION,
+    Obstacle.MASK,
+    Obstacle.INITIAL_STATE,
+    Obstacle.NO_TIME_AXIS,
+    Obstacle.NO_RULE,
+    Obstacle.CUSTOM_CODE,
+    Obstacle.NO_GRAPH,
+}
+"""What stands in the way of steps, and not of running the whole model."""
+
+
+def _declared(model: Any, mode: str, length: int | None, time_axis: TimeAxis, source: str) -> Built:
+    machine = Declared(model, time_axis)
     if mode == "window":
         raise ConversionRefused(
-            f"The model {graph.model.name!r} is not converted for the mode window.",
-            layer=graph.model.name,
+            f"The model {model.name!r} declares its step, and is not run whole.",
+            layer=model.name,
             reason=Obstacle.MODE,
-            cause="The converter builds steps that carry a state, none that runs the last samples again.",
-            remedies=[
-                f"processor convert {source} --mode carry",
-                f"processor convert {source} --mode tumbling{_n(graph)}",
-            ],
+            remedies=[f"processor convert {source} --mode carry"],
         )
-    length = length or graph.length
+    if mode != "tumbling":
+        return Built(model, machine.structure, machine, "carry", None, True, None)
+    steps = _needed(length or machine.interface.length, model, mode, source)
+    return Built(model, machine.structure, Tumbling(machine, steps), "tumbling", steps, True, None)
+
+
+def _inexact_tumbling(
+    model: Any, length: int | None, time_axis: TimeAxis, source: str, refusal: ConversionRefused
+) -> Built:
+    """`tumbling` of a model that has no answer before its last sample: exact there, with zeros for what is missing."""
+    graph, interface, structure = _whole(model, length, time_axis, source, "tumbling", refusal)
+    steps = _fitting(length, interface, model, source, "tumbling")
+    if refusal.reason is Obstacle.COLLECTS_TIME and graph is not None and precisions(model) == {"float32"}:
+        return Built(model, structure, Tumbling(Stepped(graph), steps), "tumbling", steps, False, graph)
+    machine = WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=False)
+    return Built(model, structure, Tumbling(machine, steps), "tumbling", steps, False, None)
+
+
+def _window(model: Any, length: int | None, time_axis: TimeAxis, source: str) -> Built:
+    _, interface, structure = _whole(model, length, time_axis, source, "window", None)
+    steps = _fitting(length, interface, model, source, "window")
+    machine = WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=True)
+    return Built(model, structure, machine, "window", steps, True, None)
+
+
+def _whole(
+    model: Any,
+    length: int | None,
+    time_axis: TimeAxis,
+    source: str,
+    mode: str,
+    refusal: ConversionRefused | None,
+) -> tuple[Graph | None, Interface, Any]:
+    """The model's graph with what it collects, and the interface of the model run whole, at its length."""
+    own = _own_length(model, time_axis)
+    steps = _needed(length or own, model, mode, source)
+    if steps > _MOST_ROWS:
+        raise ConfigError(
+            f"A window of {steps} samples is more than a key's state holds.",
+            f"The model would run over all of them at every sample; {_MOST_ROWS} are the most.",
+            "",
+        )
+    graph = walk(model, time_axis, collect=steps)
+    entries = tuple(
+        replace(entry, batch_shape=tuple(steps if a == entry.time else s for a, s in enumerate(entry.batch_shape)))
+        if entry.time is not None and own is None
+        else entry
+        for entry in graph.interface.entries
+    )
+    with free(model):
+        flat = flatten(model, symbolic(graph.structure, list(entries)))
+    times = output_times(model, graph.structure, list(graph.interface.entries))
+    exits = tuple(
+        Exit(TensorSpec(leave.spec.name, tuple(s for a, s in enumerate(y.shape) if a not in (0, time))), time)
+        for leave, y, time in zip(graph.interface.exits, flat.outputs, times, strict=True)
+    )
+    return graph, Interface(entries, exits), graph.structure
+
+
+def _own_length(model: Any, time_axis: TimeAxis) -> int | None:
+    """The T that a model is fixed to."""
+    return walk(model, time_axis, collect=2).length
+
+
+def _in_float32(model: Any, structure: Any, interface: Interface) -> Any:
+    """The model that is run whole: itself, or its twin where it computes in another precision."""
+    if precisions(model) == {"float32"}:
+        return model
+    return twin(model, symbolic(structure, list(interface.entries), -1, "float32"), "float32")
+
+
+def _fitting(length: int | None, interface: Interface, model: Any, source: str, mode: str) -> int:
+    own = interface.length
+    steps = _needed(length or own, model, mode, source)
+    if own is not None and own != steps:
+        raise ConversionRefused(
+            f"The model {model.name!r} takes sequences of {own} samples, not of {steps}.",
+            layer=model.name,
+            reason=Obstacle.MODE,
+            cause=f"It runs over all samples of a {mode} at once, and was built for {own}.",
+            remedies=[f"processor convert {source} --mode {mode} --length {own}"],
+        )
+    return steps
+
+
+def _needed(length: int | None, model: Any, mode: str, source: str) -> int:
     if length is None:
         raise ConfigError(
-            f"tumbling needs a length: the model {graph.model.name!r} takes sequences of any.",
-            "The state starts afresh after that many samples.",
-            f"processor convert {source} --mode tumbling --length N",
+            f"{mode} needs a length: the model {model.name!r} takes sequences of any.",
+            "The state starts afresh after that many samples."
+            if mode == "tumbling"
+            else "The model runs over the last samples, that many.",
+            f"processor convert {source} --mode {mode} --length N",
         )
-    return "tumbling", length
+    return length
 
 
-def _n(graph: Graph) -> str:
-    return "" if graph.length else " --length N"
+def _with_modes(refusal: ConversionRefused, source: str, own: int | None) -> ConversionRefused:
+    """The refusal of `carry`, with the modes that would do as commands to type."""
+    length = "" if own else " --length N"
+    commands = [
+        f"processor convert {source} --mode tumbling{length}",
+        f"processor convert {source} --mode window{length}",
+    ]
+    return ConversionRefused(
+        refusal.fact,
+        layer=refusal.layer,
+        reason=refusal.reason,
+        cause=refusal.cause,
+        remedies=[*refusal.remedies, *(command for command in commands if command not in refusal.remedies)],
+    )
+
+
+def layers_of(built: Built) -> list[dict[str, Any]]:
+    """For the manifest and the report: every call with its rule and slots; the layers, where the model runs whole."""
+    if declares(built.model):
+        slots = [name for name, _ in built.machine.pieces if name != STEPS]
+        kind = type(built.model).__name__
+        return [{"name": built.model.name, "class": kind, "rule": "its own step", "slots": slots}]
+    if built.graph is None:
+        return [
+            {"name": layer.name, "class": type(layer).__name__, "rule": "run whole", "slots": []}
+            for layer in built.model.layers
+        ]
+    called = {target: _shown(call) for call in built.graph.calls for target in call.targets}
+    return [
+        {
+            "name": _shown(call),
+            "class": "rows" if isinstance(call.rule, Collect) else type(call.layer).__name__,
+            "rule": call.rule.kind,
+            "slots": [f"{call.name}.{piece.name}" for piece in call.pieces],
+            "from": [called[number] for number in call.sources if number in called],
+        }
+        for call in built.graph.calls
+    ]
+
+
+def _shown(call: Call) -> str:
+    return call.name if call.rank else call.path

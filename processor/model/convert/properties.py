@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.model.artifact import STEPS
+from processor.model.convert.sequences import Sequences, random_sequences
 from processor.model.engine import Engine
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processor.model.artifact import Artifact
-    from processor.types import Float32Array
+    from processor.types import Features, Float32Array
 
 MOST_ROWS: Final = 512
 _SIZES: Final = (1, 2, 3, 4, 7, 8, 16, 33, 64, 100, 128, 255, 256, 511, 512)
@@ -37,42 +38,49 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact's step under test, and sequences [R, T, *sample shape] for its one input."""
+    """An artifact's step under test, and sequences for its inputs."""
 
     artifact: Artifact
-    sequences: NDArray[np.float32]
+    sequences: Sequences
 
     def engine(self) -> Engine:
         """An engine that has stepped nothing yet."""
         return Engine(self.artifact, max_rows=MOST_ROWS)
 
-    def step(self, engine: Engine, samples: NDArray[Any], state: Float32Array) -> tuple[Float32Array, Float32Array]:
+    def step(self, engine: Engine, samples: Features, state: Float32Array) -> tuple[Float32Array, Float32Array]:
         """All outputs flattened beside each other, and the new state: what is compared bit by bit."""
-        outputs, following = engine.step({self.artifact.inputs[0].name: samples}, state)
+        outputs, following = engine.step(samples, state)
         return np.concatenate(
             [y.reshape(len(state), int(np.prod(y.shape[1:]))) for y in outputs.values()], axis=1
         ), following
 
     def run(
-        self, engine: Engine, sequences: NDArray[np.float32], state: Float32Array | None = None
+        self, engine: Engine, sequences: Sequences, state: Float32Array | None = None
     ) -> tuple[Float32Array, Float32Array]:
-        """[R, T, *shape] -> flattened outputs [R, T, n], and the states after each sample [R, T, D]."""
-        at = engine.initial_state(len(sequences)) if state is None else state
+        """R sequences of T samples -> flattened outputs [R, T, n], and the states after each sample [R, T, D]."""
+        at = engine.initial_state(sequences.rows) if state is None else state
         answers, states = [], []
-        for t in range(sequences.shape[1]):
-            outputs, at = self.step(engine, sequences[:, t], at)
+        for t in range(sequences.length):
+            outputs, at = self.step(engine, sequences.at(t), at)
             answers.append(outputs)
             states.append(at)
         return np.stack(answers, axis=1), np.stack(states, axis=1)
 
-    def many_rows(self, rows: int) -> tuple[NDArray[np.float32], Float32Array]:
-        """Samples and states of keys of all ages: [rows, *shape], [rows, D]."""
+    def many_rows(self, rows: int) -> tuple[Features, Float32Array]:
+        """Samples and states of keys of all ages: `rows` of each."""
         _, states = self.run(self.engine(), self.sequences)
-        ages = np.concatenate([self.engine().initial_state(len(self.sequences))[:, None], states[:, :-1]], axis=1)
-        count = ages.shape[0] * ages.shape[1]
-        chosen = np.random.default_rng(1).integers(0, count, rows)
-        samples = self.sequences.reshape(count, *self.sequences.shape[2:])
-        return samples[chosen], ages.reshape(count, self.artifact.words)[chosen]
+        count, length = states.shape[:2]
+        ages = np.concatenate([self.engine().initial_state(count)[:, None], states[:, :-1]], axis=1)
+        chosen = np.random.default_rng(1).integers(0, count * length, rows)
+        samples = [self.sequences.at(t) for t in range(length)]
+        stacked = {name: np.stack([some[name] for some in samples], axis=1) for name in samples[0]}
+        features = {name: some.reshape(count * length, *some.shape[2:])[chosen] for name, some in stacked.items()}
+        return features, ages.reshape(count * length, self.artifact.words)[chosen]
+
+
+def some_rows(features: Features, rows: Any) -> dict[str, NDArray[Any]]:
+    """Those rows of every input, as arrays of their own."""
+    return {name: values[rows].copy() for name, values in features.items()}
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -87,12 +95,13 @@ def rows_alone(subject: Subject) -> Finding:
     rng = np.random.default_rng(2)
     for size in _SIZES:
         rows = rng.permutation(MOST_ROWS)[:size]
-        answer = np.concatenate(subject.step(engine, samples[rows], states[rows]), axis=1)
+        answer = np.concatenate(subject.step(engine, some_rows(samples, rows), states[rows]), axis=1)
         if not same_bits(answer, truth[rows]):
             return Finding(name, False, f"{size} rows at once give other bits than {MOST_ROWS}")
         spoilt = rng.random(size) < 0.5
-        bad_samples, bad_states = samples[rows].copy(), states[rows].copy()
-        bad_samples[spoilt] = np.nan
+        bad_samples, bad_states = some_rows(samples, rows), states[rows].copy()
+        for values in bad_samples.values():
+            values[spoilt] = np.nan if values.dtype.kind == "f" else 0
         bad_states[spoilt, : subject.artifact.float_words] = np.nan
         answer = np.concatenate(subject.step(engine, bad_samples, bad_states), axis=1)
         if not same_bits(answer[~spoilt], truth[rows][~spoilt]):
@@ -105,14 +114,14 @@ def splits(subject: Subject) -> Finding:
     """A sequence in chunks is the sequence at once: between chunks the state goes as bytes to another engine."""
     engines, name = [subject.engine(), subject.engine()], "any split"
     truth, states = subject.run(engines[0], subject.sequences)
-    length, rng = subject.sequences.shape[1], np.random.default_rng(3)
+    length, rng = subject.sequences.length, np.random.default_rng(3)
     tried = 0
     for chunks in (*(rng.integers(1, max(2, length // 2), length) for _ in range(4)), np.ones(length, int)):
         ends = np.unique(np.minimum(np.cumsum(chunks), length))
-        at, start, parts = engines[0].initial_state(len(subject.sequences)), 0, []
+        at, start, parts = engines[0].initial_state(subject.sequences.rows), 0, []
         for rank, end in enumerate(ends):
             at = np.frombuffer(at.tobytes(), np.float32).reshape(at.shape)
-            outputs, inside = subject.run(engines[rank % 2], subject.sequences[:, start:end], at)
+            outputs, inside = subject.run(engines[rank % 2], subject.sequences.part(start, int(end)), at)
             parts.append(outputs)
             start, at = int(end), inside[:, -1]
         tried += 1
@@ -125,12 +134,18 @@ def interleaved(subject: Subject) -> Finding:
     """Keys of different ages, some of them in each call and in any order, each answer as if alone."""
     engine, name = subject.engine(), "interleaved keys"
     truth, _ = subject.run(engine, subject.sequences)
-    keys, length = subject.sequences.shape[:2]
+    keys, length = subject.sequences.rows, subject.sequences.length
+    samples = [subject.sequences.at(t) for t in range(length)]
     state, ages = engine.initial_state(keys), np.zeros(keys, int)
     rng = np.random.default_rng(4)
     while (ages < length).any():
         now = rng.permutation(np.flatnonzero((ages < length) & (rng.random(keys) < 0.5)))
-        outputs, state[now] = subject.step(engine, subject.sequences[now, ages[now]], state[now])
+        features = (
+            {name: np.stack([samples[ages[key]][name][key] for key in now]) for name in samples[0]} if len(now) else {}
+        )
+        if not features:
+            continue
+        outputs, state[now] = subject.step(engine, features, state[now])
         if not same_bits(outputs, truth[now, ages[now]]):
             return Finding(name, False, f"{keys} keys, at the ages {', '.join(map(str, ages))}")
         ages[now] += 1
@@ -141,9 +156,9 @@ def causal(subject: Subject) -> Finding:
     """Later samples do not change earlier answers."""
     engine = subject.engine()
     truth, _ = subject.run(engine, subject.sequences)
-    middle = subject.sequences.shape[1] // 2
-    other = subject.sequences.copy()
-    other[:, middle:] = np.random.default_rng(5).standard_normal(other[:, middle:].shape)
+    middle = subject.sequences.length // 2
+    others = random_sequences(subject.sequences.interface, subject.sequences.length, 5)
+    other = subject.sequences.then(others, middle)
     answer, _ = subject.run(engine, other)
     passed = same_bits(answer[:, :middle], truth[:, :middle])
     return Finding("causality", passed, f"samples from {middle + 1} on changed")
@@ -163,7 +178,7 @@ def starts_afresh(subject: Subject) -> Finding:
         return Finding(name, False, "the count of samples is wrong")
     last = states[:, -1].copy()
     last[:, slot.start : slot.stop].view(np.int32)[:] = length - 1
-    _, after = subject.step(engine, subject.sequences[:, 0], last)
+    _, after = subject.step(engine, subject.sequences.at(0), last)
     if not same_bits(after, engine.initial_state(len(after))):
         return Finding(name, False, f"after sample {length} the state is not the initial one")
     return Finding(name, True, f"N = {length}")
@@ -179,7 +194,8 @@ def dead_slots(subject: Subject) -> list[str]:
         other = states.copy()
         columns = other[:, slot.start : slot.stop]
         if slot.dtype == "int32":
-            columns.view(np.int32)[:] += 1
+            counts = columns.view(np.int32)
+            counts[:] = np.where(counts == 0, 1, 0)  # still tokens and counts that there are
         else:
             columns += rng.standard_normal(columns.shape).astype(np.float32)
         answer = np.concatenate(subject.step(engine, samples, other), axis=1)

@@ -25,11 +25,8 @@ class Obstacle(StrEnum):
     INITIAL_STATE = "initial_state"
     TRAINING = "training"
     NO_TIME_AXIS = "no_time_axis"
-    SEVERAL_INPUTS = "several_inputs"
-    SEVERAL_OUTPUTS = "several_outputs"
     INPUT_TYPE = "input_type"
     PRECISION = "precision"
-    NESTED_MODEL = "nested_model"
     NO_RULE = "no_rule"
     CUSTOM_CODE = "custom_code"
     NO_GRAPH = "no_graph"
@@ -44,15 +41,12 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
     Obstacle.NEEDS_FUTURE: "Its answer to a sample depends on samples that come later.",
     Obstacle.DEPENDS_ON_POSITION: "It treats each position of the sequence differently, and knows only those of its "
     "training length.",
-    Obstacle.MASK: "It works with a mask over the samples, for which the converter has no rule.",
+    Obstacle.MASK: "It heeds a mask over the samples, which the samples themselves do not carry.",
     Obstacle.INITIAL_STATE: "Its state starts from another tensor of the model, not from its own beginning.",
     Obstacle.TRAINING: "It is called in training mode, which is random or mixes the rows of a batch.",
     Obstacle.NO_TIME_AXIS: "There is no axis of time for it to run over.",
-    Obstacle.SEVERAL_INPUTS: "The converter steps models of one input.",
-    Obstacle.SEVERAL_OUTPUTS: "The converter steps models of one output.",
-    Obstacle.INPUT_TYPE: "A sample has to be float numbers of one fixed shape.",
+    Obstacle.INPUT_TYPE: "A sample has to be numbers, of one fixed shape.",
     Obstacle.PRECISION: "Its weights are quantized, and the step is float32.",
-    Obstacle.NESTED_MODEL: "It is a model inside the model, and the converter steps the layers of one model.",
     Obstacle.NO_RULE: "The converter has no rule for it, and never guesses one.",
     Obstacle.CUSTOM_CODE: "It runs code of its own, whose meaning over time the converter cannot know.",
     Obstacle.NO_GRAPH: "Its layers are called by code of its own, so that there is no graph to follow.",

@@ -95,6 +95,8 @@ class Report:
         console.print(self._head())
         console.print(self._layers())
         console.print(self._checks())
+        if labels := self.certificate.get("labels"):
+            console.print(Padding(_labelled(labels), (0, 1)))
         for title, sentences in (("Repaired", self.repairs), ("Worth knowing", self.remarks)):
             for sentence in sentences:
                 console.print(Padding(f"[yellow]{title}:[/] {escape(sentence)}", (0, 1)))
@@ -167,6 +169,11 @@ def render_refusal(refusal: ConversionRefused, console: Console) -> None:
     if refusal.report is not None:
         refusal.report.render(console)
     console.print(Panel(Group(*lines), title="not converted", border_style="red", expand=False))
+
+
+def _labelled(labels: dict[str, Any]) -> str:
+    said = f"{labels['measure']} of the step {labels['step']:.4g}, of the trained model {labels['model']:.4g}"
+    return f"[bold]Your labels[/]: {said} ({labels['sequences']} sequences, output {escape(labels['output'])})"
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

@@ -6,19 +6,25 @@ step, and the model itself is held against it by its own precision.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from processor.model.convert.graph import TIME_AXIS, Graph, functional
-from processor.model.convert.twins import is_free, precisions, twin
+from processor.model.convert.interface import symbolic
+from processor.model.convert.refusal import ConversionRefused
+from processor.model.convert.toggles import free, is_bound
+from processor.model.convert.twins import precisions, twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from processor.model.convert.interface import Interface
+    from processor.model.convert.sequences import Sequences
 
     Array = NDArray[Any]
 
@@ -28,63 +34,136 @@ _ROUNDINGS: Final = 32
 
 
 class Truth:
-    """The trained model (or its twin), asked about whole sequences of any number of rows and samples."""
+    """The trained model (or its twin), asked about whole sequences of any number of rows.
 
-    def __init__(self, graph: Graph) -> None:
-        self.model = graph.model
-        self.over_time = [graph.flows[number].time is not None for _, number in graph.outputs]
-        self.names = [spec.name for spec, _ in graph.outputs]
-        self.low_precision = sorted(precisions(self.model) - _EXACT)
+    `at_length`: it is asked about sequences of its own length only, so that nothing has to take any other.
+    """
+
+    def __init__(self, model: Any, structure: Any, interface: Interface, *, at_length: bool = False) -> None:
+        self.model, self.structure, self.interface, self._at_length = model, structure, interface, at_length
+        self.low_precision = sorted(precisions(model) - _EXACT)
+        entries = interface.entries
+        is_free = not is_bound(model) and all(entry.batch_shape[0] is None for entry in entries)
+        if not at_length:
+            is_free = is_free and all(entry.length is None for entry in entries)
+        self._twin: Any = None
         if self.low_precision:
-            self.judge, self.source = twin(self.model, "float32"), "its float32 twin"
-        elif is_free(self.model):
-            self.judge, self.source = self.model, "the model itself"
+            self._twin, self.source = self._make("float32"), "its float32 twin"
+        elif is_free:
+            self.source = "the model itself"
         else:
-            self.judge, self.source = twin(self.model), "its twin for any batch and length"
-        self._whole = _function(self.judge)
+            self._twin, self.source = self._make(), "its twin for any batch and length"
+        self._whole = self._function(self._twin)
 
     @property
     def is_model(self) -> bool:
         """Whether the judge is the very model, or a twin that has to be held against it."""
-        return self.judge is self.model
+        return self._twin is None
 
-    def whole(self, sequences: Array) -> list[Array]:
-        """[R, T, *shape] -> each output as the model gives it, with time where it has that."""
-        return self._whole(sequences)
+    @property
+    def over_time(self) -> list[bool]:
+        return [leave.time is not None for leave in self.interface.exits]
 
-    def newest(self, sequences: Array) -> list[Array]:
-        """[R, T, *shape] -> each output after the last sample, [R, *output shape]."""
+    def whole(self, sequences: Sequences) -> list[Array]:
+        """Each output as the model gives it, [R, T, ...] where it has time."""
+        return self._by_time(self._whole(sequences.whole()))
+
+    def newest(self, sequences: Sequences) -> list[Array]:
+        """Each output after the last sample, [R, *output shape]."""
         return [y[:, -1] if over else y for y, over in zip(self.whole(sequences), self.over_time, strict=True)]
 
-    def rounding(self, sequences: Array) -> float:
-        """How far the model's own float32 answers are from the same in float64: what no step graph can better."""
-        exact = _function(twin(self.judge, "float64"))(sequences.astype(np.float64))
-        pairs = zip(self.whole(sequences), exact, strict=True)
-        return max(scaled_error(mine, other) for mine, other in pairs)
+    def rounding(self, sequences: Sequences) -> float:
+        """How far the model's own float32 answers are from the same in float64: what no step graph can better.
 
-    def own_shape(self, sequences: Array) -> tuple[float, float, str]:
+        0 where there is no such twin: then rounding explains nothing.
+        """
+        try:
+            exact = self._by_time(self._function(self._make("float64"))(sequences.whole()))
+        except ConversionRefused:
+            return 0.0
+        return max(scaled_error(mine, other) for mine, other in zip(self.whole(sequences), exact, strict=True))
+
+    def own_shape(self, sequences: Sequences) -> tuple[float, float, str]:
         """The model itself against the judge, at the shape that it was built for: error, what is allowed, the shape.
 
-        `sequences` [R, T, *shape] are repeated and cut to that shape. The states of a stateful model are put back.
+        `sequences` are repeated and cut to that shape. The states of a stateful model are put back.
         """
-        (tensor,) = self.model.inputs
-        rows = tensor.shape[0] or len(sequences)
-        length = tensor.shape[TIME_AXIS] or sequences.shape[1]
-        repeats = (-(-rows // len(sequences)), -(-length // sequences.shape[1]), *(1,) * (sequences.ndim - 2))
-        asked = np.tile(sequences, repeats)[:rows, :length]
+        rows = next((e.batch_shape[0] for e in self.interface.entries if e.batch_shape[0]), None) or sequences.rows
+        length = self.interface.length or sequences.length
+        asked = sequences.of_shape(rows, length)
+        inputs = [
+            tf.cast(values, entry.dtype) for values, entry in zip(asked.whole(), self.interface.entries, strict=True)
+        ]
         with _states_put_back(self.model):
             answers = keras.tree.flatten(
-                self.model(_as_inputs(self.model, tf.cast(asked, tensor.dtype)), training=False)
+                self.model(keras.tree.pack_sequence_as(self.structure, inputs), training=False)
             )
-        mine = [np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers]
+        mine = self._by_time([np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers])
         error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
         allowed = max((_ROUNDINGS * _epsilon(kind) for kind in self.low_precision), default=0.0)
-        return error, allowed, f"({rows}, {length}, {', '.join(map(str, asked.shape[2:]))})"
+        shapes = " and ".join(f"({', '.join(map(str, values.shape))})" for values in asked.whole())
+        return error, allowed, shapes
 
-    def insides(self, sequences: Array, tensors: list[Any]) -> list[Array]:
-        """The values of tensors inside the judge's graph, as the model computes them over whole sequences."""
-        inside = keras.Model(functional(self.judge)._inputs_struct, tensors)
-        return _function(inside)(sequences)
+    def _by_time(self, outputs: list[Array]) -> list[Array]:
+        return [
+            y if leave.time is None else np.moveaxis(y, leave.time, 1)
+            for y, leave in zip(outputs, self.interface.exits, strict=True)
+        ]
+
+    def _make(self, dtype: str | None = None) -> Any:
+        entries = [replace(entry, batch_shape=(None, *entry.batch_shape[1:])) for entry in self.interface.entries]
+        return twin(self.model, symbolic(self.structure, entries, -1 if self._at_length else None, dtype), dtype)
+
+    def _function(self, other: Any) -> Callable[[list[Array]], list[Array]]:
+        """The model (or its twin) as one TensorFlow function for any rows and samples: a prefix costs no new trace."""
+        entries = self.interface.entries
+        model = self.model if other is None else other
+        kinds = [entry.dtype if other is None else str(x.dtype) for entry, x in
+                 zip(entries, other.inputs if other is not None else entries, strict=True)]  # fmt: skip
+        specs = [
+            tf.TensorSpec(
+                [None if axis in (0, entry.time) else size for axis, size in enumerate(entry.batch_shape)], kind
+            )
+            for entry, kind in zip(entries, kinds, strict=True)
+        ]
+
+        def call(*inputs: Any) -> list[Any]:
+            structured = (
+                list(inputs) if other is not None else keras.tree.pack_sequence_as(self.structure, list(inputs))
+            )
+            with free(model):
+                return list(keras.tree.flatten(model(structured, training=False)))
+
+        if self._at_length:
+            specs = [
+                tf.TensorSpec(
+                    [None, *spec.shape[1 : entry.time], self.interface.length, *spec.shape[entry.time + 1 :]],
+                    spec.dtype,
+                )
+                if entry.time is not None and self.interface.length
+                else spec
+                for spec, entry in zip(specs, entries, strict=True)
+            ]
+        traced = tf.function(call, specs, autograph=False)
+
+        def on_numbers(inputs: list[Array]) -> list[Array]:
+            cast = [tf.cast(values, kind) for values, kind in zip(inputs, kinds, strict=True)]
+            return [np.asarray(output) for output in traced(*cast)]
+
+        def on_squares(inputs: list[Array]) -> list[Array]:
+            rows = len(inputs[0])
+            length = next(x.shape[e.time] for x, e in zip(inputs, entries, strict=True) if e.time is not None)
+            parts = []
+            for start in range(0, rows, length):
+                known = min(length, rows - start)
+                some = [np.resize(x[start : start + known], (length, *x.shape[1:])) for x in inputs]
+                parts.append([output[:known] for output in on_numbers(some)])
+            return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+        # Where a function knows neither batch nor length, Keras' TimeDistributed takes the one for the other. It is
+        # right where both are equal; its way out, a call without a function, takes ten times as long.
+        layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.TimeDistributed)]
+        return on_squares if layers and not self._at_length else on_numbers
 
 
 def scaled_error(got: Array, truth: Array) -> float:
@@ -102,45 +181,15 @@ def _epsilon(kind: str) -> float:
     return {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(kind, 2.0**-7)
 
 
-def _function(model: Any) -> Callable[[Array], list[Array]]:
-    """A model as one TensorFlow function for any rows and samples, so that a prefix costs no new trace."""
-    (tensor,) = model.inputs
-    shape = (None, None, *tensor.shape[TIME_AXIS + 1 :])
-
-    def call(sequences: Any) -> list[Any]:
-        return list(keras.tree.flatten(model(_as_inputs(model, sequences), training=False)))
-
-    traced = tf.function(call, [tf.TensorSpec(shape, tensor.dtype)], autograph=False)
-
-    def on_numbers(sequences: Array) -> list[Array]:
-        return [np.asarray(output) for output in traced(tf.cast(sequences, tensor.dtype))]
-
-    def on_squares(sequences: Array) -> list[Array]:
-        rows, length = sequences.shape[:2]
-        parts = []
-        for start in range(0, rows, length):
-            part = np.zeros((length, *sequences.shape[1:]), sequences.dtype)
-            known = min(length, rows - start)
-            part[:known] = sequences[start : start + known]
-            parts.append([output[:known] for output in on_numbers(part)])
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-    # Where a function knows neither batch nor length, Keras' TimeDistributed takes the one for the other. It is right
-    # where both are equal; its way out, a call without a function, takes ten times as long.
-    squares = any(isinstance(layer, keras.layers.TimeDistributed) for layer in model._flatten_layers())
-    return on_squares if squares else on_numbers
-
-
-def _as_inputs(model: Any, sequences: Any) -> Any:
-    """The one input in the form that the model was built with: itself, or in a dict or a list."""
-    return keras.tree.pack_sequence_as(functional(model)._inputs_struct, [sequences])
-
-
 class _states_put_back:  # noqa: N801 - reads as the statement that it is
     """A stateful model starts afresh inside, and has its states again afterwards."""
 
     def __init__(self, model: Any) -> None:
-        self.layers = [layer for layer in model.layers if getattr(layer, "stateful", False) and layer.states]
+        self.layers = [
+            layer
+            for layer in model._flatten_layers()
+            if getattr(layer, "stateful", False) and getattr(layer, "states", None)
+        ]
 
     def __enter__(self) -> None:
         self.kept = [[variable.numpy() for variable in self._variables(layer)] for layer in self.layers]

@@ -1,4 +1,4 @@
-"""Twins of a trained model: the same layers and weights, free of a fixed batch and length, or of another precision.
+"""Twins of a trained model: the same calls, free of a fixed batch and length, or computed in another precision.
 
 A model of the shape (20, 7, 3) cannot be asked about a prefix of 3 samples. Its twin can, and the certificate first
 holds the twin against the model itself, at the model's own shape.
@@ -6,56 +6,73 @@ holds the twin against the model itself, at the model's own shape.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
 import keras
 
-from processor.model.convert.graph import TIME_AXIS, functional
-from processor.model.convert.quiet import silence
-
-
-def is_free(model: Any) -> bool:
-    """Whether the model itself takes any number of rows and samples, and remembers nothing between two calls."""
-    return all(tensor.shape[: TIME_AXIS + 1] == (None, None) for tensor in model.inputs) and not any(
-        getattr(layer, "stateful", False) or getattr(layer, "unroll", False) for layer in model.layers
-    )
+from processor.model.convert.flat import flatten
+from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.toggles import free
 
 
 def precisions(model: Any) -> set[str]:
     """The types that its layers compute in."""
-    return {str(layer.compute_dtype) for layer in model._flatten_layers(include_self=False)}
+    kinds = {str(layer.compute_dtype) for layer in model._flatten_layers(include_self=False)}
+    return {kind for kind in kinds if "float" in kind} or {"float32"}
 
 
-def twin(model: Any, dtype: str | None = None) -> Any:
-    """A model of the same layers and weights for any batch and any length, stateless; computed in `dtype`, if given."""
-    graph = functional(model)
+@dataclass
+class Copies:
+    """Takes a layer, and gives one of the same settings and weights that computes in another precision."""
 
-    def fresh(tensor: Any) -> Any:
-        # The operation's name, not the tensor's: a dict of inputs goes by it.
-        name = tensor._keras_history.operation.name
-        shape = (None, None, *tensor.shape[TIME_AXIS + 1 :])
-        return keras.Input(batch_shape=shape, dtype=dtype or tensor.dtype, name=name)
+    dtype: str
+    made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
-    def same(layer: Any) -> Any:
+    def __call__(self, layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        if id(layer) not in self.made:
+            self.made[id(layer)] = (layer, _copy(layer, self.dtype))
+        return self.made[id(layer)][1]
+
+    def fill(self) -> None:
+        """Gives the copies their weights: they have them only once they were called."""
+        for layer, copy in self.made.values():
+            copy.set_weights(layer.get_weights())
+
+
+def twin(model: Any, inputs: Any, dtype: str | None = None) -> Any:
+    """A model of the same calls on these symbolic inputs, that takes a flat list of them; in `dtype`, if given."""
+    copies = Copies(dtype) if dtype else None
+    with free(model):
+        graph = flatten(model, inputs, copies).graph
+    if copies:
+        copies.fill()
+    return graph
+
+
+def _copy(layer: Any, dtype: str) -> Any:
+    try:
         config = _freed(layer.get_config(), dtype)
-        if isinstance(layer, keras.layers.Wrapper):
-            return type(layer)(**config | {"layer": same(layer.layer)})
+        if isinstance(layer, keras.layers.Wrapper) and not isinstance(layer, keras.layers.Bidirectional):
+            return type(layer)(**config | {"layer": _copy(layer.layer, dtype)})
         # Functions go over as they are: one's own has no description that could be read back.
         given = {name: getattr(layer, name, None) for name in ("activation", "recurrent_activation") if name in config}
         config |= {name: value for name, value in given.items() if isinstance(value, FunctionType)}
         return type(layer).from_config(config)
+    except Exception as error:  # whatever a class of the user's own makes of its settings
+        raise ConversionRefused(
+            f"The layer {layer.name!r} ({type(layer).__name__}) cannot be copied in {dtype}.",
+            layer=layer.name,
+            reason=Obstacle.PRECISION,
+            cause=f"The step computes in float32, and the layer's own settings do not make a layer again: {error}",
+            remedies=["Give the model the policy float32, with the same weights."],
+        ) from error
 
-    # A model of its own over the same graph: a compiled one would take its losses and metrics along.
-    bare = keras.Model(graph._inputs_struct, graph._outputs_struct)
-    inputs = keras.tree.map_structure(fresh, bare.input)
-    with silence():
-        copy = keras.models.clone_model(bare, input_tensors=inputs, clone_function=same)
-    copy.set_weights(model.get_weights())
-    return copy
 
-
-def _freed(config: Any, dtype: str | None) -> Any:
+def _freed(config: Any, dtype: str) -> Any:
     """A layer's settings without what ties it to a batch, a length or a precision; inner layers too."""
     if isinstance(config, list | tuple):
         return type(config)(_freed(item, dtype) for item in config)
@@ -63,7 +80,7 @@ def _freed(config: Any, dtype: str | None) -> Any:
         return config
     freed = {key: _freed(value, dtype) for key, value in config.items()}
     freed |= {key: False for key in ("stateful", "unroll") if key in freed}
-    if dtype is not None and "dtype" in freed:
+    if "dtype" in freed:
         freed["dtype"] = dtype
     # Shapes that a layer was built with would be built again.
     freed.pop("build_config", None)

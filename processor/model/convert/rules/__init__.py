@@ -1,20 +1,39 @@
 """The rules: one a type of layer, in a table. Importing this fills the table (and imports Keras)."""
 
-from processor.model.convert.rules import pointwise, recurrent
-from processor.model.convert.rules.base import RULES, Call, Flow, InTheWay, Layer, Piece, Rule, Tensor, rule_for
+from processor.model.convert.rules import operations, pointwise, recurrent, windows
+from processor.model.convert.rules.base import (
+    RULES,
+    Call,
+    Flow,
+    Hole,
+    InTheWay,
+    Layer,
+    Piece,
+    Rule,
+    Tensor,
+    rule_for,
+)
 from processor.model.convert.rules.missing import refuse
+from processor.model.convert.rules.whole import Collect, Collected, Whole, put
 
 __all__ = [
     "RULES",
     "Call",
+    "Collect",
+    "Collected",
     "Flow",
+    "Hole",
     "InTheWay",
     "Layer",
     "Piece",
     "Rule",
     "Tensor",
+    "Whole",
+    "operations",
     "pointwise",
+    "put",
     "recurrent",
     "refuse",
     "rule_for",
+    "windows",
 ]

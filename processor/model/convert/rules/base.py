@@ -37,10 +37,16 @@ class InTheWay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What is known of one tensor of the model: one sample's shape, and the axis of time (None once time is gone)."""
+    """What is known of one tensor of the model: one sample's shape, and the axis of time (None once time is gone).
+
+    constant: it never changes in a sequence (made of static inputs alone), so it has no time and yet mixes with what
+    has; lead: how many rows of zeros lie before the first sample.
+    """
 
     shape: tuple[int, ...]
     time: int | None
+    constant: bool = False
+    lead: int = 0
 
     @property
     def rank(self) -> int:
@@ -54,6 +60,13 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """Stands in a call's arguments where a tensor goes: the tensor's place among the call's sources."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One thing that a layer remembers: its name within the layer, and what it starts from (one row)."""
 
@@ -63,30 +76,55 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer, in the order of the graph.
+    """One call of a layer or an operation, in the order of the graph.
 
-    path: the layer's name; rank: how many calls of the same layer lie before it; sources and targets: the numbers of
-    the tensors that go in and come out; flows: those that go in; pieces: what is remembered for it between two samples.
+    path: where it stands in the model (`encoder/lstm`); rank: how many calls of the same path lie before it; sources
+    and targets: the numbers of the tensors that go in and come out; flows: those that go in; arguments: by the name of
+    the parameter, with a `Hole` in the place of each tensor; pieces: what is remembered for it between two samples;
+    rule: a `Rule`.
     """
 
     layer: Layer
     path: str
     rank: int
     sources: tuple[int, ...]
-    targets: tuple[int, ...]
     flows: tuple[Flow, ...]
+    arguments: dict[str, Any]
+    targets: tuple[int, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    rule: Any = None
 
     @property
     def name(self) -> str:
         """What its slots begin with: `lstm_1#0`."""
         return f"{self.path}#{self.rank}"
 
+    def place(self, parameter: str) -> int | None:
+        """The place among the sources of the tensor that a parameter takes, None where it takes none."""
+        value = self.arguments.get(parameter)
+        return value.place if isinstance(value, Hole) else None
+
+    def filled(self, tensors: Sequence[Tensor]) -> dict[str, Any]:
+        """The arguments with these tensors in their places."""
+        return {name: _filled(value, tensors) for name, value in self.arguments.items()}
+
+
+def _filled(value: Any, tensors: Sequence[Tensor]) -> Any:
+    if isinstance(value, Hole):
+        return tensors[value.place]
+    if isinstance(value, list | tuple):
+        return type(value)(_filled(item, tensors) for item in value)
+    if isinstance(value, dict):
+        return {name: _filled(item, tensors) for name, item in value.items()}
+    return value
+
 
 class Rule:
     """How one type of layer is stepped. `kind` is what the report calls it."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "a rule of one's own"
+    takes_lead: ClassVar[bool] = False
+    """Whether it knows what to do with rows of zeros before the first sample."""
 
     def times(self, call: Call) -> tuple[int | None, ...]:
         """The axis of time of each output.
@@ -95,6 +133,10 @@ class Rule:
             InTheWay: with these options, the layer cannot be stepped.
         """
         raise NotImplementedError
+
+    def lead(self, call: Call) -> int:
+        """How many rows of zeros lie before the first sample of the outputs."""
+        return 0
 
     def pieces(self, call: Call) -> tuple[Piece, ...]:
         """What it remembers between two samples."""

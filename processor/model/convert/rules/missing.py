@@ -21,8 +21,7 @@ _AGAIN: Final = "and train the model again"
 _FORWARD: Final = [f"Put the forward layer alone in the place of {{layer}}, {_AGAIN}."]
 _LAST: Final = [f"Remove {{layer}}, give the last recurrent layer return_sequences=False, {_AGAIN}."]
 _SUPPORTED: Final = (
-    "Put layers that have a rule in the place of {layer}: LSTM, GRU, SimpleRNN, Dense, activations, Dropout, "
-    "BatchNormalization, LayerNormalization, TimeDistributed."
+    "Put layers that have a rule in the place of {layer}: docs/converter.md has the table; or register a rule for it."
 )
 
 _MISSING: Final[dict[type, tuple[Obstacle, str, Sequence[str]]]] = {
@@ -31,12 +30,6 @@ _MISSING: Final[dict[type, tuple[Obstacle, str, Sequence[str]]]] = {
         "Half of it runs backwards, from the last sample of the sequence to the first.",
         _FORWARD,
     ),
-    layers.Masking: (
-        Obstacle.MASK,
-        "",
-        [f"Leave missing samples out instead of masking them: remove {{layer}}, {_AGAIN} on sequences of full length."],
-    ),
-    layers.Lambda: (Obstacle.CUSTOM_CODE, "", [_SUPPORTED]),
     layers.RepeatVector: (
         Obstacle.NEEDS_FUTURE,
         "It starts a second sequence from the end of the first.",
@@ -44,29 +37,20 @@ _MISSING: Final[dict[type, tuple[Obstacle, str, Sequence[str]]]] = {
     ),
 } | dict.fromkeys(
     (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention),
-    (Obstacle.NEEDS_FUTURE, "It weighs every sample of the sequence against every other.", _LAST),
+    (
+        Obstacle.NEEDS_FUTURE,
+        "It weighs every sample of the sequence against every other; with a causal mask too, it needs all "
+        "earlier ones, however many they are.",
+        _LAST,
+    ),
 )
-
-
-def _convolution(layer: Any) -> InTheWay:
-    if layer.padding == "same":
-        return InTheWay(
-            Obstacle.NEEDS_FUTURE,
-            "padding='same': it reaches to samples on both sides.",
-            [_SUPPORTED],
-        )
-    return InTheWay(Obstacle.NO_RULE, f"It is a convolution over time with padding={layer.padding!r}.", [_SUPPORTED])
 
 
 def refuse(layer: Any, flow: Flow | None) -> NoReturn:
     """Raises what is to be said of a layer that is not in the table of rules."""
     kind = type(layer)
-    if isinstance(layer, keras.Model):
-        raise InTheWay(Obstacle.NESTED_MODEL, "", ["Write its layers into the outer model, in the place of {layer}."])
     if kind in _MISSING:
         raise InTheWay(*_MISSING[kind])
-    if kind in (layers.Conv1D, layers.SeparableConv1D, layers.DepthwiseConv1D) and flow and flow.time is not None:
-        raise _convolution(layer)
     if kind is layers.GroupNormalization and flow and flow.time is not None:
         raise InTheWay(
             Obstacle.NEEDS_FUTURE,

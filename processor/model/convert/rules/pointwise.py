@@ -9,8 +9,8 @@ import numpy as np
 
 from processor.model.convert.activations import is_pointwise_function
 from processor.model.convert.refusal import Obstacle
-from processor.model.convert.rules.base import RULES, Call, Flow, InTheWay, Rule, Tensor, rule_for
-from processor.model.convert.rules.missing import refuse
+from processor.model.convert.rules.base import Call, Flow, InTheWay, Rule, Tensor, rule_for
+from processor.model.convert.toggles import unrolled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,14 @@ class Pointwise(Rule):
     """Called on the sample itself, which has lost its axis of time."""
 
     kind: ClassVar[str] = "pointwise in time"
+    ignores_mask: ClassVar[bool] = False
 
     def times(self, call: Call) -> tuple[int | None, ...]:
+        if len(call.flows) > 1:
+            if call.place("mask") is None:
+                raise InTheWay(Obstacle.NO_RULE, f"It is called with {len(call.flows)} tensors.")
+            if not self.ignores_mask:
+                raise InTheWay(Obstacle.MASK)
         self.admit(call.layer, call.flows[0])
         return (call.flows[0].time,)
 
@@ -94,6 +100,28 @@ class ActivationOnly(WithFunction):
 class Affine(WithFunction):
     """Dense. On the sample of two axes it is one FULLY_CONNECTED of the engine; on a sequence of one it is slower."""
 
+    def admit(self, layer: Any, flow: Flow) -> None:
+        refuse_last_axis(flow)
+        super().admit(layer, flow)
+
+
+@rule_for(layers.EinsumDense)
+class AffineByEquation(WithFunction):
+    """EinsumDense whose equation leaves time alone."""
+
+    def admit(self, layer: Any, flow: Flow) -> None:
+        super().admit(layer, flow)
+        taken, _, rest = layer.equation.replace(" ", "").partition(",")
+        kernel, _, given = rest.partition("->")
+        if "." in layer.equation or flow.time is None or flow.time >= len(taken):
+            raise InTheWay(Obstacle.NO_RULE, f"Its equation {layer.equation!r} does not name the axis of time.")
+        label = taken[flow.time]
+        if label in kernel or given.find(label) != flow.time:
+            raise InTheWay(Obstacle.COLLECTS_TIME, f"Its equation {layer.equation!r} does not leave time alone.")
+
+    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
+        return Positioned.answer(self, layer, flow, sample)  # type: ignore[arg-type]
+
 
 @rule_for(layers.PReLU)
 class LearntSlopes(Positioned):
@@ -110,7 +138,10 @@ class LearntSlopes(Positioned):
 
 @rule_for(layers.BatchNormalization)
 class LearntStatistics(Positioned):
-    """BatchNormalization with the statistics of its training, which are numbers of a feature."""
+    """BatchNormalization with the statistics of its training, which are numbers of a feature; a mask has its part in
+    training only."""
+
+    ignores_mask: ClassVar[bool] = True
 
     def admit(self, layer: Any, flow: Flow) -> None:
         if flow.runs_over_time(layer.axis):
@@ -163,36 +194,46 @@ class Scaling(Positioned):
 
 @rule_for(layers.TimeDistributed)
 class EachSample(Pointwise):
-    """TimeDistributed of a layer that has no time of its own."""
+    """TimeDistributed: whatever is inside sees one sample, and remembers nothing from one to the next."""
+
+    ignores_mask: ClassVar[bool] = True
+
+    def times(self, call: Call) -> tuple[int | None, ...]:
+        if call.place("mask") is not None and getattr(call.layer.layer, "_call_has_mask_arg", False):
+            raise InTheWay(Obstacle.MASK, "The layer inside takes the mask of each sample.")
+        return super().times(call)
 
     def admit(self, layer: Any, flow: Flow) -> None:
-        if flow.time is None:
-            raise InTheWay(Obstacle.NO_TIME_AXIS, "Time is gone before it: there is one answer a sequence.")
-        rule = RULES.get(type(layer.layer))
-        if not isinstance(rule, Pointwise):
-            refuse(layer.layer, Flow(flow.shape, None))
-        rule.admit(layer.layer, Flow(flow.shape, None))
+        if flow.time != 1:
+            raise InTheWay(Obstacle.NO_TIME_AXIS, "It goes along another axis than that of time.")
 
     def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
-        rule = RULES[type(layer.layer)]
-        assert isinstance(rule, Pointwise)
-        return rule.answer(layer.layer, Flow(flow.shape, None), sample)
+        with unrolled(layer):
+            return layer.layer(sample, training=False) if layer.layer._call_has_training_arg else layer.layer(sample)
 
 
-@rule_for(layers.Flatten, layers.Reshape, layers.Permute)
-class Reshaping(Pointwise):
-    """What moves numbers about: harmless once time is gone, and before that a layer that collects time."""
-
-    kind: ClassVar[str] = "after time is gone"
+@rule_for(layers.Masking)
+class Masked(Pointwise):
+    """Masking: zeros in the place of a sample that is missing. The mask itself is a tensor of its own in the graph."""
 
     def admit(self, layer: Any, flow: Flow) -> None:
-        if flow.time is not None:
-            raise InTheWay(
-                Obstacle.COLLECTS_TIME,
-                "",
-                [
-                    "Remove {layer}, give the last recurrent layer return_sequences=False, and train the model again: "
-                    "every probability is then exact, from the first sample on.",
-                    "Put TimeDistributed around {layer}, where it is meant for each sample by itself.",
-                ],
-            )
+        if flow.time == flow.rank - 1:
+            raise InTheWay(Obstacle.COLLECTS_TIME, "It looks for missing values along the axis of time.")
+
+
+@rule_for(layers.Embedding)
+class LookedUp(Pointwise):
+    """Embedding of tokens. One that it does not have is no number: the engine would stop at it."""
+
+    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
+        tokens = keras.ops.cast(sample, "int32")
+        known = keras.ops.logical_and(tokens >= 0, tokens < layer.input_dim)
+        # Not clipped: LiteRT would make one of its activations of some bounds, and has none for integers.
+        found = layer(keras.ops.where(known, tokens, 0))
+        return keras.ops.where(keras.ops.expand_dims(known, -1), found, float("nan"))
+
+
+def refuse_last_axis(flow: Flow) -> None:
+    """Raises InTheWay where time is the last axis, which the layer treats as that of the features."""
+    if flow.time is not None and flow.time == flow.rank - 1:
+        raise InTheWay(Obstacle.COLLECTS_TIME, "It takes the axis of time for that of the features.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import keras
 import numpy as np
+import tensorflow as tf
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import Call, InTheWay, Piece, Rule, Tensor, rule_for
@@ -13,17 +15,34 @@ from processor.model.convert.rules.base import Call, InTheWay, Piece, Rule, Tens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PIECES: Final = {
-    keras.layers.LSTMCell: ("h", "c"),
-    keras.layers.GRUCell: ("h",),
-    keras.layers.SimpleRNNCell: ("h",),
+layers = keras.layers
+
+_NAMES: Final = {
+    layers.LSTMCell: ("h", "c"),
+    ConvLSTMCell: ("h", "c"),
+    layers.GRUCell: ("h",),
+    layers.SimpleRNNCell: ("h",),
 }
+_OUTPUT_IS_STATE: Final = tuple(_NAMES)
+"""Cells that answer with their first state, and begin with zeros: what they held is what they last said."""
 
 
-@rule_for(keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+@rule_for(
+    layers.LSTM,
+    layers.GRU,
+    layers.SimpleRNN,
+    layers.RNN,
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+)
 class Recurrent(Rule):
     """The cell, not the layer: at one sample the layer's loop costs three times as much, and leaves random and assign
-    operations in the graph where dropout is configured."""
+    operations in the graph where dropout is configured.
+
+    A masked sample does what Keras makes of it: the states are held, and the last output is repeated (zeros before the
+    first, or at each masked sample with `zero_output_for_mask`).
+    """
 
     kind: ClassVar[str] = "recurrent"
 
@@ -35,20 +54,93 @@ class Recurrent(Rule):
                 "go_backwards=True: it starts at the last sample of the sequence.",
                 ["Train {layer} with go_backwards=False."],
             )
-        if call.flows[0].time is None:
+        if call.flows[0].time != 1:
             raise InTheWay(
                 Obstacle.NO_TIME_AXIS,
-                "Time is gone before it: the layers before it give one answer a sequence.",
-                ["Give the recurrent layer before {layer} return_sequences=True, and train the model again."],
+                "It runs over another axis than that of time."
+                if call.flows[0].time
+                else "It runs over what never changes in a sequence.",
+                ["Let {layer} run over the axis along which the samples come."],
             )
-        states: tuple[None, ...] = (None,) * len(_PIECES[type(layer.cell)]) if layer.return_state else ()
+        if "initial_state" in call.arguments and not all(flow.constant for flow in _beginnings(call)):
+            raise InTheWay(Obstacle.INITIAL_STATE)
+        states: tuple[None, ...] = (None,) * len(self._states(call)) if layer.return_state else ()
         return (1 if layer.return_sequences else None, *states)
 
     def pieces(self, call: Call) -> tuple[Piece, ...]:
-        initial = call.layer.cell.get_initial_state(batch_size=1)
-        rows = [np.asarray(keras.ops.convert_to_numpy(row)[0], np.float32) for row in initial]
-        return tuple(Piece(name, row) for name, row in zip(_PIECES[type(call.layer.cell)], rows, strict=True))
+        pieces = [Piece(name, row) for name, row in self._states(call).items()]
+        if self._repeats(call):
+            pieces.append(Piece("output", np.zeros(self._output_shape(call), np.float32)))
+        if "initial_state" in call.arguments:
+            pieces.append(Piece("begun", np.zeros((), np.int32)))
+        return tuple(pieces)
 
     def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        output, after = call.layer.cell(inputs[0], list(state), training=False)
-        return [output, *after] if call.layer.return_state else [output], list(after)
+        layer, known = call.layer, list(state)
+        begun = [known.pop()] if "initial_state" in call.arguments else []
+        said = [known.pop()] if self._repeats(call) else []
+        if begun:
+            given = keras.tree.flatten(call.filled(inputs)["initial_state"])
+            first = tf.reshape(begun[0], (-1,)) == 0
+            known = [_choose(first, one, other) for one, other in zip(given, known, strict=True)]
+        structure = self._nested(call)
+        options = {"training": False} if getattr(layer.cell, "_call_has_training_arg", False) else {}
+        output, after = layer.cell(inputs[0], keras.tree.pack_sequence_as(structure, known), **options)
+        following = [tf.convert_to_tensor(piece) for piece in keras.tree.flatten(after)]
+        place = call.place("mask")
+        if place is not None:
+            seen = tf.cast(inputs[place], tf.bool)
+            last = known[0] if not said else said[0]
+            kept = tf.zeros_like(output) if layer.zero_output_for_mask else last
+            output = _choose(seen, output, kept)
+            following = [_choose(seen, one, other) for one, other in zip(following, known, strict=True)]
+        remembered = [*following, *([output] if said else []), *(tf.ones_like(piece) for piece in begun)]
+        return [output, *following] if layer.return_state else [output], remembered
+
+    def _repeats(self, call: Call) -> bool:
+        """Whether the last output has to be remembered for masked samples, since no state is the same."""
+        layer = call.layer
+        if call.place("mask") is None or layer.zero_output_for_mask:
+            return False
+        return not isinstance(layer.cell, _OUTPUT_IS_STATE) or "initial_state" in call.arguments
+
+    def _nested(self, call: Call) -> list[Any]:
+        """What one row begins with, in the structure that the cell takes."""
+        state = call.layer.get_initial_state(batch_size=1)
+        return list(state) if isinstance(state, list | tuple) else [state]
+
+    def _states(self, call: Call) -> dict[str, Any]:
+        """Name -> what one row begins with."""
+        with tf.init_scope():
+            nested = self._nested(call)
+            rows = [np.asarray(keras.ops.convert_to_numpy(row)[0], np.float32) for row in keras.tree.flatten(nested)]
+        return dict(zip(_names(call.layer.cell, len(rows)), rows, strict=True))
+
+    def _output_shape(self, call: Call) -> tuple[int, ...]:
+        sample = keras.KerasTensor((1, *call.flows[0].shape))
+        output, _ = keras.src.backend.compute_output_spec(lambda x: call.layer.cell(x, self._nested(call)), sample)
+        return tuple(output.shape[1:])
+
+
+def _names(cell: Any, count: int) -> list[str]:
+    if type(cell) in _NAMES:
+        return list(_NAMES[type(cell)])
+    if isinstance(cell, layers.StackedRNNCells):
+        names = [
+            f"{rank}_{name}"
+            for rank, inner in enumerate(cell.cells)
+            for name in _names(inner, len(keras.tree.flatten(inner.state_size)))
+        ]
+        return names if len(names) == count else [str(rank) for rank in range(count)]
+    return [f"state_{rank}" for rank in range(count)]
+
+
+def _beginnings(call: Call) -> list[Any]:
+    holes = keras.tree.flatten(call.arguments["initial_state"])
+    return [call.flows[hole.place] for hole in holes]
+
+
+def _choose(seen: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Row by row, the one where `seen` [B], else the other."""
+    shape = (-1, *(1,) * (len(one.shape) - 1))
+    return tf.where(tf.reshape(seen, shape), one, other)

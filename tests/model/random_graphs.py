@@ -1,0 +1,160 @@
+"""Random models: any graph of layers that people might make, drawn from a source of choices.
+
+`draw(options)` picks one; hypothesis shrinks what it picked, and a seeded generator draws thousands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import layers, ops
+
+from model import models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Draw = Callable[[Sequence[Any]], Any]
+
+REASONS = {
+    "collects_time", "needs_the_future", "depends_on_position", "initial_state", "no_time_axis", "no_rule", "mask",
+    "custom_code",
+}  # fmt: skip
+"""What a drawn model may be refused for in `carry`: never for being unreadable, inexact or not built."""
+
+_UNITS = (1, 2, 3, 5)
+_ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear", "softmax", "elu")
+
+
+def model(draw: Draw) -> Any:
+    """A functional model with up to three branches, a tail, and one or two outputs."""
+    length = draw((None, None, 6))
+    inputs = [_input(draw, length, rank) for rank in range(draw((1, 1, 1, 2)))]
+    flows = [_begin(draw, x) for x in inputs]
+    shared: list[Any] = []
+    for _ in range(draw((1, 2, 3, 4))):
+        place = draw(range(len(flows)))
+        taken = flows[place]
+        if len(taken.shape) == 3 and draw((True, True, False)):
+            flows[place] = _timed(draw, taken, shared)
+        elif len(taken.shape) == 3:
+            flows.append(_timed(draw, taken, shared))
+        else:
+            flows[place] = _timeless(draw, taken)
+    sequences = [x for x in flows if len(x.shape) == 3]
+    others = [x for x in flows if len(x.shape) == 2]
+    if len(sequences) > 1 and draw((True, False)):
+        sequences = [layers.Concatenate()(sequences)]
+    outputs = [layers.Dense(draw(_UNITS), draw(_ACTIVATIONS))(_end(draw, x)) for x in sequences[:2]]
+    outputs += [layers.Dense(2)(x) for x in others[: 2 - len(outputs)]]
+    return models.lively(keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0]), seed=draw(range(5)))
+
+
+def _input(draw: Draw, length: int | None, rank: int) -> Any:
+    if rank == 0 and draw((True, False, False, False)):
+        return keras.Input((length,), dtype="int32", name="tokens")
+    return keras.Input((length, draw((1, 2, 3))), name=f"x{rank}")
+
+
+def _begin(draw: Draw, x: Any) -> Any:
+    if len(x.shape) == 2:
+        return layers.Embedding(7, 3, mask_zero=draw((True, False)))(x)
+    return layers.Masking(draw((0.0, 0.5)))(x) if draw((True, False, False)) else x
+
+
+def _recurrent(draw: Draw, **options: Any) -> Any:
+    kind = draw((layers.LSTM, layers.GRU, layers.SimpleRNN))
+    options |= {"units": draw(_UNITS), "use_bias": draw((True, False))}
+    if kind is layers.GRU:
+        options["reset_after"] = draw((True, False))
+    return kind(zero_output_for_mask=draw((False, False, True)), **options)
+
+
+def _timed(draw: Draw, x: Any, shared: list[Any]) -> Any:
+    """One more layer over a sequence [B, T, F]; now and then one that cannot be stepped."""
+    return draw(_STEPS)(draw, x, shared)
+
+
+def _memory(draw: Draw, x: Any, _: list[Any]) -> Any:
+    return _recurrent(draw, return_sequences=draw((True, True, False)))(x)
+
+
+def _cells(draw: Draw, x: Any, _: list[Any]) -> Any:
+    return layers.RNN([layers.GRUCell(2), layers.LSTMCell(draw(_UNITS))], return_sequences=True)(x)
+
+
+def _pointwise(draw: Draw, x: Any, _: list[Any]) -> Any:
+    kinds = (layers.BatchNormalization, layers.LayerNormalization, layers.UnitNormalization, layers.LeakyReLU)
+    quiet = (layers.Dropout, layers.GaussianNoise, layers.SpatialDropout1D)
+    dense = layers.Dense(draw(_UNITS), draw(_ACTIVATIONS))
+    return draw((dense, layers.TimeDistributed(dense), draw(kinds)(), draw(quiet)(0.3)))(x)
+
+
+def _reaching(draw: Draw, x: Any, _: list[Any]) -> Any:
+    if draw((True, False)):
+        return layers.Conv1D(draw(_UNITS), draw((1, 2, 3)), padding="causal", dilation_rate=draw((1, 2)))(x)
+    size = draw((2, 3))
+    window = draw((layers.MaxPooling1D, layers.AveragePooling1D))
+    return window(size, strides=1)(layers.ZeroPadding1D((size - 1, 0))(x))
+
+
+def _residual(_: Draw, x: Any, __: list[Any]) -> Any:
+    return layers.Add()([x, layers.Dense(x.shape[-1])(x)])
+
+
+def _shared(draw: Draw, x: Any, shared: list[Any]) -> Any:
+    if not shared:
+        shared.append(_recurrent(draw, return_sequences=True))
+    return shared[0](layers.Dense(3)(x))
+
+
+def _nested(draw: Draw, x: Any, _: list[Any]) -> Any:
+    chain = [keras.Input((None, x.shape[-1])), _recurrent(draw, return_sequences=True), layers.Dense(2)]
+    inner = keras.Sequential(chain)
+    return layers.Subtract()([inner(x), inner(x * 0.5)])
+
+
+def _operation(draw: Draw, x: Any, _: list[Any]) -> Any:
+    functions = (
+        lambda v: ops.tanh(v) * 2 + 1,
+        lambda v: v - ops.mean(v, axis=-1, keepdims=True),
+        lambda v: ops.concatenate([v, -v], axis=-1),
+        lambda v: ops.where(v > 0, v, v * 0.1),
+    )
+    return draw(functions)(x)
+
+
+def _running(draw: Draw, x: Any, _: list[Any]) -> Any:
+    return draw((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D))()(x)
+
+
+def _forbidden(draw: Draw, x: Any, _: list[Any]) -> Any:
+    kinds = (
+        layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+        layers.Conv1D(2, 3, padding="same"),
+        layers.LSTM(2, return_sequences=True, go_backwards=True),
+        layers.Softmax(axis=1),
+    )
+    return draw(kinds)(x)
+
+
+_STEPS = (
+    _memory, _memory, _memory, _cells, _pointwise, _pointwise, _pointwise, _reaching, _reaching, _residual, _shared,
+    _shared, _nested, _operation, _operation, _running, _forbidden,
+)  # fmt: skip
+
+
+def _timeless(draw: Draw, x: Any) -> Any:
+    """One more layer over what is left when time is gone [B, F]."""
+    kinds = (layers.Dense(3, "relu"), layers.BatchNormalization(), layers.LeakyReLU(), layers.Dropout(0.2))
+    return draw(kinds)(x)
+
+
+def _end(draw: Draw, x: Any) -> Any:
+    kind = draw(("recurrent", "newest", "sequence", "mean"))
+    if kind == "recurrent":
+        return _recurrent(draw)(x)
+    if kind == "newest":
+        return x[:, -1]
+    return x if kind == "sequence" else layers.GlobalAveragePooling1D()(x)
