@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 from processor.version import __version__
 
 if TYPE_CHECKING:
-    from processor.model.convert import ConversionRefused, convert
+    from processor.model.convert import ConversionRefused, convert, verify
+    from processor.model.states import load_states, save_states
     from processor.model.stepper import load
 
-__all__ = ["ConversionRefused", "__version__", "convert", "load"]
+__all__ = ["ConversionRefused", "__version__", "convert", "load", "load_states", "save_states", "verify"]
 
 _HOMES = {
     "ConversionRefused": "processor.model.convert",
     "convert": "processor.model.convert",
     "load": "processor.model.stepper",
+    "load_states": "processor.model.states",
+    "save_states": "processor.model.states",
+    "verify": "processor.model.convert",
 }
 
 

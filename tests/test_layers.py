@@ -25,6 +25,7 @@ LAYERS = [
     ["processor.state.arena", "processor.state.changelog"],
     ["processor.state.wheel"],
     ["processor.partition"],
+    ["processor.model.states"],
     ["processor.model.stepper", "processor.model.show"],
     ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
     ["processor.state.store"],
