@@ -1,0 +1,21 @@
+"""The page of answers runs, from its first line to its last."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_every_answer_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S11, and what else people asked: each answer's lines, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(compile(block, "docs/answers.md", "exec"), names)
+    assert len(BLOCKS) > 8
