@@ -1,0 +1,93 @@
+"""Random model graphs, thousands of them: each converts and says what the trained model says, or is refused for a
+reason of the closed list. A few are drawn in every run of the tests; as many as one likes by
+
+    PYTHONPATH=tests python -m model.draw_graphs --graphs 2000 [--first SEED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import processor
+from model import random_graphs
+from processor.model.convert import ConversionRefused, Obstacle
+
+SAMPLES = 7
+
+
+def reason(refusal: ConversionRefused) -> str:
+    """Why a drawn model is refused; it must be a reason that a drawn model can give, and say what would help."""
+    drifts = refusal.reason is Obstacle.NOT_EXACT and "no step can be nearer" in refusal.cause
+    assert refusal.reason in random_graphs.REASONS or drifts, refusal
+    assert refusal.remedies, refusal
+    return str(refusal.reason)
+
+
+def outcome(model: Any, directory: Path) -> str:
+    """Converts a model, and holds the artifact against it by other means than the certificate; or why it is refused."""
+    try:
+        report = processor.convert(model, directory / "a")
+    except ConversionRefused as refusal:
+        return reason(refusal)
+    rng = np.random.default_rng(11)
+    x = {
+        spec.name: rng.integers(0, 7, (3, SAMPLES)).astype(np.int32)
+        if spec.dtype == "int32"
+        else rng.standard_normal((3, SAMPLES, *spec.shape)).astype(np.float32)
+        for spec in report.inputs
+    }
+    for values in x.values():
+        values[0, 2], values[1, :2] = 0, 0  # missing, where the model heeds that
+    got = processor.load(directory / "a").run(x)
+    answers = list(got.values()) if isinstance(got, dict) else [got]
+    length = model.inputs[0].shape[1]
+    for t in range(1, SAMPLES + 1) if length is None else [length]:
+        inputs = [x[spec.name][:, :t] for spec in report.inputs]
+        known = keras.tree.flatten(model(inputs if len(inputs) > 1 else inputs[0], training=False))
+        for mine, spec, output in zip(answers, report.outputs, known, strict=True):
+            truth = np.asarray(output)
+            truth = truth[:, -1] if truth.ndim > 1 + len(spec.shape) else truth
+            finite = np.isfinite(truth)
+            error = np.abs(mine[:, t - 1][finite] - truth[finite]) / np.maximum(1, np.abs(truth[finite]))
+            assert error.size == 0 or error.max() <= 2e-5
+    return "converted"
+
+
+def drawn(seed: int) -> str:
+    """What becomes of the graph that a seed draws."""
+    source = random.Random(seed)
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            return outcome(random_graphs.model(lambda options: source.choice(list(options))), Path(directory))
+        except Exception as error:
+            error.add_note(f"drawn with the seed {seed}")
+            raise
+
+
+def main() -> None:
+    """Prints how many converted, and how many were refused for what; ends at the first that went wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--graphs", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first")
+    asked = parser.parse_args()
+    seen: collections.Counter[str] = collections.Counter()
+    began = time.monotonic()
+    for seed in range(asked.first, asked.first + asked.graphs):
+        seen[drawn(seed)] += 1
+        if seed % 50 == 49 or seed == asked.first + asked.graphs - 1:
+            print(sum(seen.values()), json.dumps(seen), f"{time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
