@@ -12,6 +12,7 @@ returns, so that polling never starves and other partitions go on. Nothing here 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -109,10 +110,21 @@ class Assignment:
         partition = self.partitions[number]
         partition.rebuilt += 1
         if partition.store is not None:
-            partition.store.close()
-            Store.wipe(self._path(number))
+            self._discard(number, partition.store)
             self._open(partition, now_ms)
         _LOG.warning("store.rebuilding", partition=number)
+
+    def owner_of(self, error: StateCorrupt) -> Partition | None:
+        """Whose state is corrupt. A store's files tell it themselves: a write to one store may flush another."""
+        if error.path is None:
+            return self.partitions.get(-1 if error.partition is None else error.partition)
+        return next((partition for n, partition in self.partitions.items() if self._path(n) == error.path), None)
+
+    def _discard(self, number: int, store: Store) -> None:
+        """Closes a corrupt store and deletes it. What cannot be flushed any more may make closing it fail."""
+        with suppress(StateCorrupt):
+            store.close()
+        Store.wipe(self._path(number))
 
     def close(self, numbers: Iterable[int], now_ms: int) -> None:
         """Partitions leave. Everything of theirs that is to be committed has been."""
@@ -123,10 +135,11 @@ class Assignment:
             self._ways.pop(number, None)
             store, partition.store = partition.store, None
             if store is not None:
-                mark = store.mark()
-                if partition.phase is Phase.RUNNING and mark is not None:
-                    store.write(puts=[], deletes=[], mark=LocalMark(mark.changelog_offset, now_ms), position=None)
-                store.close()
+                try:
+                    _close(store, now_ms if partition.phase is Phase.RUNNING else None)
+                except StateCorrupt as error:  # whoever has the partition next restores it from its changelog
+                    _LOG.warning("store.corrupt", partition=number, error=error.fact)
+                    self._discard(number, store)
             partition.move(Move.LEFT)
         if leaving:
             _LOG.info("revoked", partitions=leaving, held=sorted(self.partitions))
@@ -328,3 +341,11 @@ class Assignment:
                 way.said_at = now
                 left = partition.publish_from - partition.place.offset
                 _LOG.info("replaying", partition=number, replayed_offsets=replayed, left_offsets=left)
+
+
+def _close(store: Store, complete_as_of_ms: int | None) -> None:
+    """Closes a store that is whole; it is complete as of that time, where one is given."""
+    mark = store.mark()
+    if complete_as_of_ms is not None and mark is not None:
+        store.write(puts=[], deletes=[], mark=LocalMark(mark.changelog_offset, complete_as_of_ms), position=None)
+    store.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class ProcessorError(Exception):
@@ -53,7 +54,8 @@ class StateCorrupt(ProcessorError):
     """A store's bytes are not what was written. The partition is wiped and rebuilt from its changelog."""
 
     exit_code = 5
-    partition: int | None = None  # whose store it is, where that is known
+    path: Path | None = None  # of the store, where its files are damaged
+    partition: int | None = None  # whose it is, where it is what a record says
 
 
 @contextmanager

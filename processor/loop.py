@@ -298,7 +298,7 @@ class Loop:
         self.assignment.rewind(self.clock())
 
     def _rebuild(self, error: StateCorrupt) -> None:
-        partition = self.assignment.partitions.get(-1 if error.partition is None else error.partition)
+        partition = self.assignment.owner_of(error)
         if partition is None or partition.rebuilt >= _MOST_REBUILT:
             raise error  # nobody's, or the changelog itself brings the damage back
         _LOG.warning("store.corrupt", partition=partition.number, error=error.fact)
@@ -335,6 +335,8 @@ class Loop:
                 self._commit(leaving[start : start + _LEAVING_AT_ONCE])
         except CommitFailed as error:
             self._take_the_way_back(error)
+        except StateCorrupt as error:
+            self._rebuild(error)
 
     def lost(self, numbers: list[int]) -> None:
         """Partitions were taken away: others may have them already. Nothing of theirs may be committed."""

@@ -13,10 +13,11 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING
 
-from processor.errors import Incompatible, StateCorrupt
+from processor.errors import Incompatible, ProcessorError, StateCorrupt
 from processor.state.record import ORIGIN_KEY, POSITION_KEY, LocalMark, Position
 from processor.state.store import Store
 
@@ -34,10 +35,15 @@ def open_store(path: Path, resources: StoreResources, now_ms: int, tombstone_ret
         Incompatible: a newer version wrote it.
     """
     store = Store.open(path, resources)
-    mark = store.mark()
-    if mark is None and store.position() is None:
+    try:
+        mark, position = store.mark(), store.position()
+    except ProcessorError:
+        with suppress(ProcessorError):  # it holds the directory's lock, and whoever wipes it will open it again
+            store.close()
+        raise
+    if mark is None and position is None:
         return store
-    known = mark is not None and mark.complete_as_of_ms is not None and store.position() is not None
+    known = mark is not None and mark.complete_as_of_ms is not None and position is not None
     if known and mark and now_ms - (mark.complete_as_of_ms or 0) <= tombstone_retention_ms:
         return store
     store.close()
@@ -71,7 +77,7 @@ class Restore:
         if self.offset > target and (is_ours or low == target):
             raise _lost(partition, reader.topic, target, self.offset)
         if not is_ours:
-            raise _of_another_changelog(store.path, partition)
+            raise _of_another_changelog(store.path)
         if origin is None:
             store.write([(ORIGIN_KEY, reader.topic_id.encode())], [], mark=None, position=None)
         self._first_offset = self.offset
@@ -129,11 +135,11 @@ def _lost(partition: int, topic: str, end: int, known: int) -> Incompatible:
     )
 
 
-def _of_another_changelog(path: Path, partition: int) -> StateCorrupt:
+def _of_another_changelog(path: Path) -> StateCorrupt:
     error = StateCorrupt(
         f"The store {path} was made from another changelog.",
         "The changelog was made anew since, or the state directory comes from elsewhere.",
         "Delete the partition's store: it is rebuilt from its changelog.",
     )
-    error.partition = partition
+    error.path = path
     return error

@@ -73,6 +73,25 @@ def test_the_disk_is_damaged(house: House, reference: Reference) -> None:
     house.must_equal(reference)
 
 
+def test_the_disk_is_damaged_where_only_a_compaction_looks(house: House, reference: Reference) -> None:
+    """Restores and commits fail then, at whatever they write first, and so does the closing of the store."""
+    process = house.process()
+    for _ in range(4):  # each leaves a table, and the fifth opening of the stores puts four together
+        process.start(SLOWLY)
+        process.wait_event("running")
+        time.sleep(0.4)
+        assert process.sigterm() == 0
+    tables = [table for table in house.state().rglob("*.sst") if table.stat().st_size > 4000]
+    for table in tables:
+        content = bytearray(table.read_bytes())
+        content[2000] ^= 1
+        table.write_bytes(content)
+    process.start()
+    house.finish()
+    assert any(line["event"] == "store.corrupt" for line in process.events())
+    house.must_equal(reference)
+
+
 @pytest.mark.parametrize("point", ["commit.flushed", "commit.offsets"])
 def test_a_transaction_that_the_broker_ended_is_stepped_again(house: House, reference: Reference, point: str) -> None:
     """The broker aborts it while the process sleeps: memory is ahead of what is committed, and has to go back."""

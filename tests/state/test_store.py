@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -250,6 +250,34 @@ def test_a_damaged_store_is_corrupt_and_can_be_wiped(copy: Path, resources: Stor
     assert not copy.exists()
     Store.wipe(copy)  # nothing there: nothing to do
     with closing(Store.open(copy, resources)) as store:
+        assert store.position() is None
+
+
+def test_damage_that_a_compaction_finds_fails_the_writes_and_the_closing_and_says_which_store_it_is(
+    tmp_path: Path, resources: StoreResources
+) -> None:
+    """Nobody has read the damaged block: RocksDB comes upon it in the background, and takes no write from then on."""
+    path = tmp_path / "store"
+    for turn in range(4):  # so many tables lie there that the next opening puts them together
+        with closing(Store.open(path, resources)) as store:
+            rows = [(key, b"%d" % turn * 1000) for key in keys_of(range(100))]
+            store.write(rows, [], LocalMark(turn, None), position_at(turn))
+    for table in path.glob("*.sst"):
+        _flip(table, 50_000)
+    store = Store.open(path, resources)
+
+    def write_on() -> None:
+        for turn in range(1000):
+            store.write([(b"s-new", b"x" * 100_000)], [], LocalMark(turn, None), position_at(turn))
+            store.flush()
+
+    with pytest.raises(StateCorrupt) as raised:
+        write_on()
+    assert raised.value.path == path
+    with suppress(StateCorrupt):
+        store.close()
+    Store.wipe(path)
+    with closing(Store.open(path, resources)) as store:
         assert store.position() is None
 
 

@@ -74,4 +74,6 @@ def _denied(path: Path, text: str) -> ConfigError:
 
 def corrupt(path: Path, cause: str) -> StateCorrupt:
     """The refusal of a store whose bytes are not what was written."""
-    return StateCorrupt(f"The store {path} is corrupt.", cause, "Delete it: it is rebuilt from its changelog.")
+    error = StateCorrupt(f"The store {path} is corrupt.", cause, "Delete it: it is rebuilt from its changelog.")
+    error.path = path
+    return error
