@@ -17,16 +17,18 @@ import psutil
 import pytest
 from rich.console import Console
 
+from processor.dev.background import Background
 from processor.dev.demo import screen
 from processor.dev.demo.check import Outcome, check
 from processor.dev.demo.figures import Figures, Prediction, SendTimes
-from processor.dev.demo.house import Background, House
+from processor.dev.demo.house import House
 from processor.dev.demo.kills import Kill
 from processor.dev.demo.story import _bound, _must_run
 from processor.dev.load import Load
 from processor.dev.oracle import Rules, expected
 from processor.dev.process import ProcessorProcess
 from processor.dev.reader import Record
+from processor.dev.screen import step
 from processor.dev.truth import input_records
 from processor.errors import ConfigError, Unavailable
 
@@ -308,7 +310,7 @@ def shown(show: Callable[[Any], None], *, terminal: bool) -> str:
 def test_the_screen_tells_figures_and_happenings(terminal: bool) -> None:
     def show(console: Console) -> None:
         figures = Figures(1000)
-        with screen.step(console, "Train") as tell:
+        with step(console, "Train") as tell:
             tell("accuracy [not markup] 96%")
         with screen.showing(console) as picture:
             picture(figures, at_once=True)  # before the first event

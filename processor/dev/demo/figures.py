@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from processor.dev.screen import Happening
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,14 +23,6 @@ if TYPE_CHECKING:
 
 _WINDOW_SECONDS: Final = 2.0  # over which rates and the latency of now are taken
 RECENT: Final = 8  # predictions on the screen
-
-
-class Happening(NamedTuple):
-    """One line of the timeline. `seconds`: since the load began. `style`: rich's name of a colour."""
-
-    seconds: float
-    text: str
-    style: str
 
 
 class Prediction(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from processor.dev import jars
+from processor.dev import example, jars
 from processor.dev.demo import screen
 from processor.dev.demo.check import Outcome, check
 from processor.dev.demo.figures import Figures
@@ -22,9 +22,9 @@ from processor.dev.demo.kills import Kill
 from processor.dev.kafka import require_installed
 from processor.dev.load import Load, Sent
 from processor.dev.reader import read_topic
+from processor.dev.screen import step
 from processor.dev.signals import Interrupts, interruptible
 from processor.errors import Unavailable
-from processor.model.convert import convert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,28 +109,15 @@ class _Story:
 
     def _prepare(self, house: House) -> Trained:
         """Trains and converts, while the broker starts."""
-        from processor.model.convert.example import INPUT as SAMPLES
-        from processor.model.convert.example import WINDOW, train
-
         kafka = house.start_kafka()
-        with screen.step(self.console, "Train a Keras model") as tell:
-            tell("loading TensorFlow")
-            trained = train(house.directory / "model.keras", epoch_done=lambda n, of: tell(f"epoch {n} of {of}"))
-            tell(
-                f"LSTM(32), LSTM(16), Dense(1), {trained.parameters:,} weights, windows of {WINDOW} {SAMPLES}, "
-                f"accuracy {trained.accuracy:.1%}"
-            )
-        with screen.step(self.console, "Convert it to a step graph") as tell:
-            report = convert(trained.path, house.artifact, mode="carry", progress=lambda stage, _: tell(stage))
-            tell("")
-        report.render(self.console)
-        with screen.step(self.console, "Start Apache Kafka") as tell:
+        trained = example.prepare(self.console, house.directory / "model.keras", house.artifact)
+        with step(self.console, "Start Apache Kafka") as tell:
             kafka.join()
             tell(f"ready at {house.bootstrap_servers} after {kafka.seconds:.1f} s, meanwhile")
         return trained
 
     def _start(self, house: House) -> None:
-        with screen.step(self.console, "Start the processor") as tell:
+        with step(self.console, "Start the processor") as tell:
             process = house.start_processor().wait_ready()
             tell(f"process {process.pid}, {PARTITIONS} partitions, exactly once")
 
@@ -179,7 +166,7 @@ class _Story:
 
     def _stop(self, house: House) -> None:
         assert house.processor is not None
-        with screen.step(self.console, "Stop the processor") as tell:
+        with step(self.console, "Stop the processor") as tell:
             code = house.processor.sigterm()
             if code != 0:
                 raise Unavailable(f"The processor ended with exit code {code} after SIGTERM.", _log_of(house.processor))
@@ -189,7 +176,7 @@ class _Story:
         from processor.model.convert.example import FEATURES, at_every_step
         from processor.model.convert.example import INPUT as SAMPLES
 
-        with screen.step(self.console, "Compare every prediction with Keras") as tell:
+        with step(self.console, "Compare every prediction with Keras") as tell:
             tell("reading the topics from their beginning")
             servers = house.bootstrap_servers
             topics = (read_topic(servers, INPUT), read_topic(servers, OUTPUT), read_topic(servers, DEAD_LETTERS))
