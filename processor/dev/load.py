@@ -14,8 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import orjson
 
+from processor.dev.samples import BAD_REASONS, Input, bad_value, feature_texts
 from processor.errors import Unavailable
 from processor.kafka.client import KafkaError, Producer
 from processor.types import Reason
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 _CHUNK: Final = 4096  # events that one random generator is used for
 _QUEUE: Final = 200_000  # messages in the producer's queue, at most
 _NULL, _DUPLICATE, _LATE, _BAD = range(4)  # kinds of events, in the order of their shares; more is an ordinary one
-_FAR_AHEAD_MS: Final = 4_102_444_800_000  # the year 2100
-
-BAD_REASONS: Final = (
-    Reason.NO_KEY,
-    Reason.UNDECODABLE,
-    Reason.WRONG_TYPE,
-    Reason.MISSING_FEATURES,
-    Reason.UNKNOWN_INPUT,
-    Reason.WRONG_SHAPE,
-    Reason.NOT_FINITE,
-    Reason.TIME_AHEAD,
-)
-"""What a bad event of this load can be. (`late` comes by `late_share`; the others depend on the model or on limits.)"""
 
 
 class Event(NamedTuple):
@@ -54,10 +41,11 @@ class Event(NamedTuple):
 class Load:
     """What the events are like. A share is a fraction of the events; all are off by default.
 
-    shape: of one sample. start_share, end_share: markers. null_share: null values. duplicate_share: events whose
-    sequence number was seen before, with the bytes of the key's last event or with others. unnumbered_share: events
-    without a sequence number (1.0: none has one). late_share: events that are `late_ms` to `2 * late_ms` behind.
-    gap_share: pauses of `gap_ms` in the event time of everybody. bad_share: bad events, of each reason in turn.
+    shape: of one sample. inputs: for a model of several inputs or one of tokens, instead of the shape. start_share,
+    end_share: markers. null_share: null values. duplicate_share: events whose sequence number was seen before, with the
+    bytes of the key's last event or with others. unnumbered_share: events without a sequence number (1.0: none has
+    one). late_share: events that are `late_ms` to `2 * late_ms` behind. gap_share: pauses of `gap_ms` in the event time
+    of everybody. bad_share: bad events, of each reason in turn (the first input's, where a sample has several).
     step_ms: how far the event time moves from one event to the next. skew: 0 for keys that are equally frequent, more
     for a few that are frequent and many that are rare.
     """
@@ -66,6 +54,7 @@ class Load:
     events: int = 100_000
     keys: int = 1_000
     shape: tuple[int, ...] = (3,)
+    inputs: tuple[Input, ...] = ()
     partitions: int = 4
     first_time_ms: int = 1_700_000_000_000
     step_ms: int = 1
@@ -113,11 +102,12 @@ def _events(load: Load) -> Iterator[Event]:
     numbers = [0] * load.keys
     last_value: dict[int, bytes] = {}
     bad_rank = 0
+    inputs = load.inputs or (Input("", load.shape),)
     kinds = np.cumsum([load.null_share, load.duplicate_share, load.late_share, load.bad_share])
     for first in range(0, load.events, _CHUNK):
         rng = np.random.default_rng((load.seed, first))
         chosen = (load.keys * rng.random(_CHUNK) ** (1 + load.skew)).astype(int).tolist()
-        texts = _feature_texts(rng, _CHUNK, load.shape)
+        texts = feature_texts(rng, _CHUNK, inputs)
         drawn = np.searchsorted(kinds, rng.random(_CHUNK), side="right").tolist()
         starts, ends, gaps, bare = (
             (rng.random(_CHUNK) < share).tolist()
@@ -135,8 +125,8 @@ def _events(load: Load) -> Iterator[Event]:
             if kind == _BAD:
                 reason = BAD_REASONS[bad_rank % len(BAD_REASONS)]
                 bad_rank += 1
-                no_key = reason is Reason.NO_KEY
-                yield Event(partition, None if no_key else key, _bad_value(reason, extra[row], text, clock, load.shape))
+                value = bad_value(reason, extra[row], text, clock, inputs[0].shape)
+                yield Event(partition, None if reason is Reason.NO_KEY else key, value)
                 continue
             if kind == _DUPLICATE and numbers[index]:
                 if extra[row] < 0.5 and index in last_value:
@@ -158,46 +148,6 @@ def _events(load: Load) -> Iterator[Event]:
             if load.duplicate_share:
                 last_value[index] = value
             yield Event(partition, key, value)
-
-
-def _feature_texts(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> list[bytes]:
-    """Features as JSON: normal numbers of three decimals, which read back as the same float32."""
-    numbers = np.round(rng.standard_normal((count, *shape)), 3).astype(np.float32)
-    if len(shape) == 1:
-        whole = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
-        return [b"[%b]" % part for part in whole[2:-2].split(b"],[")]
-    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in numbers]
-
-
-def _bad_value(reason: Reason, draw: float, text: bytes, when: int, shape: tuple[int, ...]) -> bytes:
-    """A value with one fault, of the several that a reason stands for."""
-    rest = b'"time":%d}' % when
-    good = b'{"features":%b,%b' % (text, rest)
-
-    def filled(number: bytes) -> bytes:
-        for size in reversed(shape):
-            number = b"[" + b",".join([number] * size) + b"]"
-        return number
-
-    ways = {
-        Reason.NO_KEY: [good],
-        Reason.UNDECODABLE: [b"", good[:-1], good + b"x", good.replace(b'"time"', b'"\xff"'), b'{"features":NaN}'],
-        Reason.WRONG_TYPE: [
-            b'{"features":"text",' + rest,
-            b'{"features":%b,%b' % (filled(b"true"), rest),
-            b'{"features":%b,"time":"%d"}' % (text, when),
-            b'{"features":%b,"sequence":1.5,%b' % (text, rest),
-            b'{"features":%b,"start":1,%b' % (text, rest),
-            b'{"features":%b,"time":8640000000000001}' % text,
-            b"[%b]" % good,
-        ],
-        Reason.MISSING_FEATURES: [b"{" + rest, b'{"features":null,' + rest],
-        Reason.UNKNOWN_INPUT: [b'{"features":{"nobody":%b},%b' % (text, rest)],
-        Reason.WRONG_SHAPE: [b'{"features":[%b,%b],%b' % (text, text, rest), b'{"features":[],' + rest],
-        Reason.NOT_FINITE: [b'{"features":%b,%b' % (filled(b"1e39"), rest)],
-        Reason.TIME_AHEAD: [b'{"features":%b,"time":%d}' % (text, _FAR_AHEAD_MS)],
-    }[reason]
-    return ways[int(draw * len(ways))]
 
 
 @dataclass(slots=True)

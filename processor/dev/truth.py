@@ -1,12 +1,14 @@
 """What the trained model says about whole sequences, and whether what was published is that.
 
-The model is asked from outside (this module knows no Keras): a function from a block of sequences to answers.
+A truth has an answer for each input record that has one: an array, or by name where a model has several outputs. The
+model is asked from outside (this module knows no Keras): a function from a block of sequences to answers.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,7 +18,7 @@ from processor.dev.oracle import InputRecord
 from processor.dev.reader import Report, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from processor.dev.reader import Record, Source
 
     Model = Callable[[dict[str, NDArray[np.float32]]], NDArray[np.float32]]
-    Truth = dict[Source, NDArray[np.float32]]
+    Answer = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+    Truth = dict[Source, Answer]
 
 _ROWS: Final = 512
 _Answer = TypeVar("_Answer", "Predicted", "Rejected")
@@ -55,11 +58,16 @@ def truth_of_sequences(expected: Expected, model: Model, *, rows: int = _ROWS) -
 def truth_of_prefixes(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
     """Asks a model that answers once, after the last step, as [rows, *output shape]: for every prefix of each sequence.
 
-    For short sequences: a sequence of T samples is asked about T times.
+    A sequence of T samples is asked about T times, together with others that are as long at the least.
     """
     truth: Truth = {}
-    for block in _blocks(expected, rows):
-        for length in range(1, len(block[0]) + 1):
+    # The longest first: those that have a prefix of a length are then the first ones.
+    sequences = sorted((one for some in expected.sequences.values() for one in some), key=len, reverse=True)
+    for length in range(1, len(sequences[0]) + 1 if sequences else 1):
+        while len(sequences[-1]) < length:
+            sequences.pop()
+        for start in range(0, len(sequences), rows):
+            block = sequences[start : start + rows]
             answers = model(_stack([sequence[:length] for sequence in block]))
             for sequence, probability in zip(block, answers, strict=True):
                 last = sequence[length - 1]
@@ -202,23 +210,30 @@ def _judge_probabilities(records: Sequence[Record], truth: Truth, tolerance: flo
         source = source_of(record)
         if source is None or source not in truth:
             continue
-        wanted = np.asarray(truth[source], np.float64)
-        found: Any = json.loads(record.value or b"{}").get("probability")
-        error = _error(found, wanted)
+        wanted = truth[source]
+        error = _error(json.loads(record.value or b"{}").get("probability"), wanted)
         verdict.compared += 1
         verdict.greatest_error = max(verdict.greatest_error, error)
         if not error <= tolerance:
             verdict.predictions.differing += 1
-            text = f"wrong probability: input {source[0]}:{source[1]}: expected {wanted.tolist()}, found {found}"
+            text = f"wrong probability: input {source[0]}:{source[1]}: expected {wanted}, found {record.value!r}"
             verdict.predictions.note(text)
 
 
-def _error(found: Any, wanted: NDArray[np.float64]) -> float:
+def _error(found: Any, wanted: Answer) -> float:
+    """|found - wanted| / max(1, |wanted|), the greatest; infinite where the two cannot be compared."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(found, dict) or list(found) != list(wanted):
+            return float("inf")
+        return max(_error(found[name], wanted[name]) for name in wanted)
     try:
-        values = np.asarray(found, np.float64)
+        # What was printed has the digits of a float32: only as one does it say exactly what the model said.
+        with np.errstate(over="ignore"):
+            values = np.asarray(found, np.float64).astype(np.float32).astype(np.float64)
     except (TypeError, ValueError):
         return float("inf")
+    truth = np.asarray(wanted, np.float64)
     # A layer of one unit is published as a number, and the model's own answer has an axis of length 1 for it.
-    if values.size != wanted.size or not np.isfinite(values).all():
+    if values.size != truth.size or not np.isfinite(values).all():
         return float("inf")
-    return float(np.max(np.abs(values.ravel() - wanted.ravel()) / np.maximum(1, np.abs(wanted.ravel())), initial=0))
+    return float(np.max(np.abs(values.ravel() - truth.ravel()) / np.maximum(1, np.abs(truth.ravel())), initial=0))

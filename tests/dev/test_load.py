@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from processor.dev.load import BAD_REASONS, Event, Load, everything, partition_of, produce, send
+from processor.dev.load import Event, Load, everything, partition_of, produce, send
 from processor.dev.oracle import InputRecord, Rules, expected
 from processor.dev.reader import compare, read_topic
+from processor.dev.samples import BAD_REASONS, Input
 from processor.dev.truth import input_records
 from processor.errors import Unavailable
 from processor.kafka.client import Producer
@@ -60,6 +61,19 @@ def test_a_plain_load_has_good_events_alone_and_every_sample_is_its_own_float32(
 def test_samples_have_the_shape_that_was_asked_for(shape: tuple[int, ...]) -> None:
     load = Load(events=10, shape=shape)
     assert [np.shape(json.loads(event.value or b"")["features"]) for event in load] == [shape] * 10
+
+
+def test_several_inputs_go_by_name_and_tokens_are_integers_below_their_number() -> None:
+    load = everything(events=4000, keys=20, inputs=(Input("text", (4,), tokens=7), Input("temperature", ())))
+    rules = Rules({"text": (4,), "temperature": ()}, tokens=frozenset({"text"}))
+    result = expected(records(load), rules)
+    samples = [sample for sequences in result.sequences.values() for sequence in sequences for sample in sequence]
+    assert len(samples) > 3000
+    assert {token for sample in samples for token in sample.features["text"]} == set(range(7))
+    assert {type(sample.features["temperature"]) for sample in samples} == {float}
+    letters = {one.reason for rejected in result.dead_letters.values() for one in rejected}
+    # Features without a name are of a wrong type, whatever else is wrong with them.
+    assert letters == {*BAD_REASONS} - {Reason.WRONG_SHAPE, Reason.NOT_FINITE}
 
 
 def test_a_load_of_everything_has_each_reason_and_each_rule_in_it() -> None:

@@ -143,3 +143,27 @@ def test_every_fault_of_a_dead_letter_is_found(wanted: Expected) -> None:
         verdict = judge(wanted, predictions, {0: records})
         assert not verdict
         assert verdict.dead_letters.summary == summary
+
+
+def test_what_is_printed_is_compared_as_the_float32_that_it_says(wanted: Expected) -> None:
+    """With no tolerance at all: the shortest digits of a float32 are no double that equals it."""
+    predictions, letters = published(wanted)
+    truth = {source: np.float32([0.1]) for source in truth_of_sequences(wanted, running_sum)}
+    exact = {number: [changed(one, probability=0.1) for one in lane] for number, lane in predictions.items()}
+    assert judge(wanted, exact, letters, truth, tolerance=0.0)
+    exact[0][3] = changed(exact[0][3], probability=float(np.nextafter(np.float32(0.1), np.float32(1))))
+    assert judge(wanted, exact, letters, truth, tolerance=0.0).predictions.differing == 1
+
+
+def test_several_outputs_are_compared_by_name(wanted: Expected) -> None:
+    predictions, letters = published(wanted)
+    truth = {
+        source: {"a": np.float32([0.5]), "b": np.float32([1, 2])} for source in truth_of_sequences(wanted, running_sum)
+    }
+    answers = {"a": 0.5, "b": [1.0, 2.0]}
+    right = {number: [changed(one, probability=answers) for one in lane] for number, lane in predictions.items()}
+    assert judge(wanted, right, letters, truth)
+    one, two, three, *rest = right[0]
+    wrong = [{"a": 0.5, "b": [1.0, 2.5]}, {"a": 0.5}, 0.5]
+    faulty = [changed(record, probability=value) for record, value in zip((one, two, three), wrong, strict=True)]
+    assert judge(wanted, {**right, 0: [*faulty, *rest]}, letters, truth).predictions.differing == 3
