@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli import demonstration, models, resetting, running, settings
+from processor.cli import demonstration, models, resetting, running, settings, torture
 from processor.cli.failing import RefusingGroup
 from processor.version import __version__
 
@@ -50,6 +50,7 @@ running.register(app)
 resetting.register(app)
 settings.register(app)
 demonstration.register(app)
+torture.register(app)
 
 
 def main() -> None:

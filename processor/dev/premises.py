@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from processor.dev.background import Background
 from processor.dev.kafka import EmbeddedKafka
@@ -48,9 +49,12 @@ class Premises:
     def bootstrap_servers(self) -> str:
         return self.kafka.bootstrap_servers
 
-    def start_kafka(self, *, separate_controller: bool | None = None) -> Background:
-        """Starts the broker on a thread of its own, so that something else can be done meanwhile."""
-        self._kafka = EmbeddedKafka(self.directory / "kafka", separate_controller=separate_controller)
+    def start_kafka(self, **shape: Any) -> Background:
+        """Starts the broker on a thread of its own, so that something else can be done meanwhile.
+
+        shape: what else `EmbeddedKafka` takes.
+        """
+        self._kafka = EmbeddedKafka(self.directory / "kafka", **shape)
         self._starting = Background(self._kafka.start, "kafka")
         return self._starting
 

@@ -127,8 +127,12 @@ class ProcessorProcess:
 
     def sigterm(self, timeout_seconds: float = 60) -> int:
         """A shutdown: SIGTERM, wait, return the exit code."""
-        self._started().send(signal.SIGTERM)
+        self.terminate()
         return self.wait_exit(timeout_seconds)
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        self._started().send(signal.SIGTERM)
 
     def pause(self) -> None:
         """SIGSTOP: it does nothing at all until `resume`."""
@@ -145,6 +149,10 @@ class ProcessorProcess:
         with self.log_path.open("rb") as file:
             file.seek(self._log_start)
             return file.read().decode(errors="replace")
+
+    def log_tail(self, lines: int) -> str:
+        """The end of that."""
+        return "\n".join(self.log().splitlines()[-lines:])
 
     def events(self) -> list[dict[str, Any]]:
         """The JSON lines of the log since the last start, in order; other text is left out."""
@@ -207,8 +215,7 @@ class ProcessorProcess:
             time.sleep(_LOOK_SECONDS)
 
     def _failure(self, what: str) -> Unavailable:
-        tail = "\n".join(self.log().splitlines()[-40:])
-        return Unavailable(f"The processor {what}.", f"The end of its log ({self.log_path}):\n{tail}")
+        return Unavailable(f"The processor {what}.", f"The end of its log ({self.log_path}):\n{self.log_tail(40)}")
 
 
 def _as_text(value: object) -> str:

@@ -81,6 +81,23 @@ def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
         raise Unavailable(f"The ends of the topic {topic} could not be asked for.", str(error)) from error
 
 
+def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Partition -> the offset that a group has committed, where it has one. It waits for open transactions.
+
+    Raises:
+        Unavailable: the broker did not answer in time, or a transaction stays open.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0})
+    try:
+        wanted = [TopicPartition(topic, number) for number in partitions]
+        found = repeat(lambda: consumer.committed(wanted, timeout=1.0), _ANSWER_SECONDS, is_transient)
+    except KafkaException as error:
+        raise Unavailable(f"The offsets of the group {group} could not be asked for.", str(error)) from error
+    finally:
+        consumer.close()
+    return {place.partition: place.offset for place in found if place.offset >= 0}
+
+
 def read_topic(bootstrap_servers: str, topic: str, *, committed: bool = True, timeout_seconds: float = 120) -> Topic:
     """Every record from the beginning up to the high watermark at the call.
 

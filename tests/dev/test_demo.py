@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 import pytest
 from rich.console import Console
+from running import Running
 
 from processor.dev.background import Background
 from processor.dev.demo import screen
@@ -40,72 +37,17 @@ if TYPE_CHECKING:
 
     from processor.dev.reader import Topic
 
-MARK = "DEMO_TEST_MARK"
 SMALL = ("--keys", "200", "--events", "4000", "--rate", "800")
 
 
-class Demo:
-    """`processor demo` in a process of its own, with a directory for temporary files that is its alone."""
-
-    def __init__(self, directory: Path) -> None:
-        self.temporary, self.mark = directory / "tmp", uuid.uuid4().hex
-        self.temporary.mkdir()
-        self.lines: list[str] = []
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "processor", "demo", *SMALL],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, MARK: self.mark, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-
-    def read_until(self, text: str) -> None:
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if text in line:
-                return
-        raise AssertionError(f"ended before {text!r}:\n{self.output}")
-
-    def finish(self) -> int:
-        rest, _ = self.popen.communicate(timeout=240)
-        self.lines += rest.splitlines()
-        return self.popen.returncode
-
-    @property
-    def output(self) -> str:
-        return "\n".join(self.lines)
-
-    def processes(self) -> list[psutil.Process]:
-        """All that were started by it, and that still run: every child has inherited the mark."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def must_have_left_nothing(self) -> None:
-        deadline = time.monotonic() + 10  # the watchdog of the children ends a moment after the demo
-        while self.processes() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert self.processes() == []
-        assert list(self.temporary.iterdir()) == []
-
-
 @pytest.fixture
-def demo(embedded_kafka_installed: None, tmp_path: Path) -> Iterator[Demo]:
-    demo = Demo(tmp_path)
+def demo(embedded_kafka_installed: None, tmp_path: Path) -> Iterator[Running]:
+    demo = Running(tmp_path, "demo", *SMALL)
     yield demo
-    for process in demo.processes():
-        process.kill()
-    demo.popen.wait()
+    demo.close()
 
 
-def test_the_demo_kills_twice_and_loses_nothing(demo: Demo) -> None:
+def test_the_demo_kills_twice_and_loses_nothing(demo: Running) -> None:
     assert demo.finish() == 0, demo.output
     assert demo.lines[-1] == "0 lost, 0 doubled, 0 differing"
     happened = [line.split(" s  ", 1)[-1] for line in demo.lines]
@@ -118,7 +60,7 @@ def test_the_demo_kills_twice_and_loses_nothing(demo: Demo) -> None:
     demo.must_have_left_nothing()
 
 
-def test_ctrl_c_while_the_broker_starts(demo: Demo) -> None:
+def test_ctrl_c_while_the_broker_starts(demo: Running) -> None:
     deadline = time.monotonic() + 120
     while not list(demo.temporary.glob("processor-demo-*/kafka/node-1/data/meta.properties")):
         assert demo.popen.poll() is None
@@ -130,7 +72,7 @@ def test_ctrl_c_while_the_broker_starts(demo: Demo) -> None:
     demo.must_have_left_nothing()
 
 
-def test_an_end_under_load(demo: Demo) -> None:
+def test_an_end_under_load(demo: Running) -> None:
     demo.read_until("SIGKILL")
     demo.popen.send_signal(signal.SIGTERM)
     time.sleep(0.1)

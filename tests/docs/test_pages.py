@@ -16,6 +16,7 @@ import test_layers
 from processor import errors, failpoints, metrics
 from processor.cli import app
 from processor.config.settings import Settings
+from processor.dev.torture.schedule import TABLE
 from processor.model.artifact.layout import Mode
 from processor.state.record import HEADER_BYTES
 from processor.types import Reason
@@ -152,6 +153,12 @@ def test_every_setting_that_is_mentioned_is_one() -> None:
         for section, name in re.findall(r"`\[?(\w+)\.(\w+)\b", page.read_text(encoding="utf-8")):
             if section in sections and f"{section}.{name}" not in others:
                 assert name in sections[section], f"{page}: {section}.{name}"
+
+
+def test_every_affliction_of_the_kill_matrix_is_in_its_table() -> None:
+    page = (ROOT / "docs" / "torture.md").read_text(encoding="utf-8")
+    table = page[page.index("## What is done") : page.index("## Who judges")]
+    assert dict(re.findall(r"^\| `([a-z][\w-]+)` \| (.*?) \|", table, re.MULTILINE)) == TABLE
 
 
 def test_the_design_has_every_failpoint_and_the_bytes_of_a_record() -> None:

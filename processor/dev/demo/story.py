@@ -208,5 +208,4 @@ def _gives_up(silent_seconds: float, loaded: bool, process: ProcessorProcess) ->
 
 
 def _log_of(process: ProcessorProcess) -> str:
-    tail = "\n".join(process.log().splitlines()[-30:])
-    return f"The end of its log:\n{tail}"
+    return f"The end of its log:\n{process.log_tail(30)}"

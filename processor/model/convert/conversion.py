@@ -129,6 +129,16 @@ def verify_model(
     return report
 
 
+def truth_of(model: Any, mode: str, length: int | None) -> Truth:
+    """A trained model to be asked about whole sequences, as the certificate asks it.
+
+    Raises:
+        ConversionRefused, ConfigError: as `convert`.
+    """
+    loaded = load(model)
+    return _truth(build(loaded.model, mode, length, None, loaded.source))
+
+
 def _truth(built: Built) -> Truth:
     return Truth(built.model, built.structure, built.interface, at_length=built.at_length)
 
