@@ -173,10 +173,9 @@ def _note_offset(snapshot: PartitionSnapshot):  # type: ignore[no-untyped-def]
     return delivered
 
 
-def _see_deliveries(snapshots: list[PartitionSnapshot]) -> None:
-    """3. Every position has its place in the changelog."""
-    if any(snapshot.changelog_offset is None for snapshot in snapshots):
-        raise CommitFailed("a position was not delivered to the changelog")
+def _are_delivered(snapshots: list[PartitionSnapshot]) -> bool:
+    """3. Whether every position has its place in the changelog."""
+    return all(snapshot.changelog_offset is not None for snapshot in snapshots)
 
 
 def _offsets(snapshots: list[PartitionSnapshot]) -> Mapping[int, int]:
@@ -235,7 +234,8 @@ class ExactlyOnce:
         self._snapshots.send(self._producer, snapshots)
         failpoint("commit.snapshot")
         self._producer.flush()
-        _see_deliveries(snapshots)
+        if not _are_delivered(snapshots):
+            raise self._producer.failed("a position was not delivered to the changelog")
         failpoint("commit.flushed")
         offsets = self._consumer.topic_partitions(_offsets(snapshots))
         if offsets:
@@ -246,7 +246,7 @@ class ExactlyOnce:
 
     def drop(self) -> None:
         """See Commits."""
-        self._producer.abort()
+        self._producer.drop()
 
 
 class AtLeastOnce:
@@ -291,7 +291,8 @@ class AtLeastOnce:
         self._snapshots.send(self._changelog, snapshots)
         failpoint("commit.snapshot")
         self._changelog.flush()
-        _see_deliveries(snapshots)
+        if not _are_delivered(snapshots):
+            raise CommitFailed("a position was not delivered to the changelog")
         failpoint("commit.committed")
         self._snapshots.store(snapshots, now_ms)
 

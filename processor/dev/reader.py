@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 Source = tuple[int, int]
 """The input record that an output record answers: its partition and offset."""
 
-_ANSWER_SECONDS: Final = 30.0
+_ANSWER_SECONDS: Final = 60.0
+_ATTEMPT_SECONDS: Final = 5.0  # a leader that has just died is waited for in vain, and the next attempt finds another
 _SHOWN: Final = 300  # characters of a value in a difference
 _MOST_DIFFERENCES: Final = 5  # that a report keeps
 
@@ -66,12 +67,12 @@ def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
 
     def ask() -> dict[int, int]:
-        found = admin.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+        found = admin.list_topics(topic, timeout=_ATTEMPT_SECONDS).topics[topic]
         if found.error is not None:
             raise ConfigError(f"The topic {topic} cannot be read.", str(found.error))
         wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in found.partitions}
         answers = admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_SECONDS
+            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ATTEMPT_SECONDS
         )
         return answered({partition.partition: answer.result().offset for partition, answer in sorted(answers.items())})
 

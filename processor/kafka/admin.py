@@ -6,6 +6,7 @@ the client's own last words about the connection. What a human must mend (creden
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -248,8 +249,18 @@ class Admin:
                     raise
                 if time.monotonic() + _PAUSE_SECONDS >= deadline:
                     raise refusal from error
+                self._look_again(min(attempt, max(deadline - time.monotonic(), _PAUSE_SECONDS)))
                 time.sleep(_PAUSE_SECONDS)
                 attempt = min(2 * attempt, _LONGEST_ATTEMPT_SECONDS)
+
+    def _look_again(self, seconds: float) -> None:
+        """Makes the client forget what it knew of the topics.
+
+        After a broker's death it goes on asking with the leaders and their epochs that it remembers, for many minutes,
+        although the answer is that they are old.
+        """
+        with contextlib.suppress(KafkaException):
+            self._client.list_topics(timeout=seconds)
 
     def _refusal(self, what: str, error: KafkaError) -> ProcessorError | None:
         """What the operator is told; None for an error that says something about the question itself."""

@@ -168,7 +168,7 @@ class SampleConsumer:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
             self._down_since = time.monotonic()
             _LOG.warning("kafka.away", error=error.str())
-        elif error.fatal() and self._pending is None:
+        elif _is_fatal(error) and self._pending is None:
             self._pending = _fatal(error)
         elif error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE):
             _LOG.warning("kafka.error", error=error.str())
@@ -261,13 +261,25 @@ class SampleConsumer:
         self._raise_pending()
 
 
+def _is_fatal(error: KafkaError) -> bool:
+    """Also where the client hands the error out as a message's: then the code alone tells."""
+    return bool(error.fatal() or error.code() == KafkaError._FATAL)
+
+
 def _fatal(error: KafkaError) -> ProcessorError:
-    # Told in the place of a message, all fatal errors have one code, and what happened is in the text alone.
-    if any(error.code() == code or KafkaError(code).str() in error.str() for code in _REPLACED):
+    if error.code() in _REPLACED or any(KafkaError(code).str() in error.str() for code in _REPLACED):
         return OwnershipLost(
             "Another process has joined the group under this one's name.",
             error.str(),
-            "Give each process a kafka.group_instance_id (and a state.directory) of its own.",
+            "Give each process a kafka.group_instance_id (and a state.directory) of its own. If each has one, it was a "
+            "broker's crash that made the group forget this process: start it again.",
+        )
+    if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in error.str():
+        return Unavailable(
+            "The group has not yet let go of the former process of this name.",
+            error.str(),
+            "Start again until the broker's group.consumer.session.timeout.ms is over. If that does not help, another "
+            "process has the same kafka.group_instance_id: give each its own.",
         )
     return Unavailable("The Kafka client has failed for good.", error.str(), "Start the process again.")
 

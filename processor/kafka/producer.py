@@ -1,18 +1,21 @@
 """Producers: the transactional one of `exactly_once`, and the idempotent one of `at_least_once`.
 
-A producer is disposable. After an abort the same one goes on; after a fatal error (fenced, or a transaction that the
-broker timed out, which look alike) a new one is made, and its `init_transactions` ends what the old one left behind.
+A producer is disposable. Whatever fails, a new one is made, and its `init_transactions` ends what the old one left
+behind. The client can abort and go on, and does so where it was only told that the group has moved on. But after a
+broker's death it has been seen to hang in the transaction after such an abort, and to wait for its coordinator for
+minutes while a new client was answered at once.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from processor.errors import OwnershipLost, Unavailable
 from processor.kafka.client import KafkaError, KafkaException, Producer
-from processor.kafka.retry import CommitFailed, GenerationChanged, is_retriable, repeat
+from processor.kafka.retry import CommitFailed, GenerationChanged, repeat
 from processor.log import kafka_logger
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ T = TypeVar("T")
 _MOST_QUEUED: Final = 1_000_000
 """Below the client's own limit: a full queue would refuse one message and take the next, out of order."""
 
-_MOST_REPLACED: Final = 5
+_MOST_FENCED: Final = 5
+_CALL_SECONDS: Final = 5.0  # of one try; the client goes on with the same call when it is made again
 
 
 @contextmanager
@@ -109,16 +113,34 @@ class _Queue:
 class TransactionalProducer(_Queue):
     """Everything sent between two commits is one transaction, begun with its first message.
 
-    Every method but `replace` and `abort` raises CommitFailed when the transaction cannot go on.
+    Every method but `drop` raises CommitFailed when the transaction cannot go on.
     """
 
     def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
         super().__init__(properties, budget_seconds)
         self.is_open = False
         self._sent: list[Callable[[], None]] = []  # in the open transaction, to be sent again where it has to be
-        self._has_failed = False  # since it was made, or since the last abort
-        self._replaced = 0  # times in a row, without a commit between
+        self._has_failed = self._is_fenced = False  # since it was made
+        # A transaction that has no end by then was ended by the broker: only a new producer can tell how.
+        self._timeout = int(properties.get("transaction.timeout.ms", 60_000)) / 1000
+        self._fenced_at: deque[float] = deque(maxlen=_MOST_FENCED)
+        self._called_at: float | None = None
         self._init()
+
+    def call_age(self) -> float:
+        """Seconds since a call of the client began that has not returned; 0 outside of one. For another thread."""
+        began = self._called_at
+        return 0.0 if began is None else time.monotonic() - began
+
+    def _call(self, call: Callable[[], T], budget_seconds: float) -> T:
+        def one() -> T:
+            self._called_at = time.monotonic()
+            try:
+                return call()
+            finally:
+                self._called_at = None
+
+        return repeat(one, budget_seconds)
 
     def _init(self) -> None:
         """Ends a former life's transaction, and fences it.
@@ -127,7 +149,7 @@ class TransactionalProducer(_Queue):
             Unavailable: no coordinator within the budget.
         """
         try:
-            repeat(lambda: self._producer.init_transactions(10), self._budget)
+            self._call(lambda: self._producer.init_transactions(_CALL_SECONDS), self._budget)
         except KafkaException as error:
             raise Unavailable(
                 "The producer could not start its transactions.",
@@ -142,18 +164,13 @@ class TransactionalProducer(_Queue):
             with _unmasked():
                 yield
         except KafkaException as error:
-            if is_retriable(error):
-                raise Unavailable(
-                    f"A transaction could not be ended within {self._budget:.0f} s.",
-                    error.args[0].str(),
-                    "Nothing is lost: start again once the brokers are back.",
-                ) from None
             self._has_failed = True
+            self._is_fenced = error.args[0].code() == KafkaError._FENCED
             raise CommitFailed(error.args[0].str(), error.args[0].code()) from None
 
     def _guard(self, call: Callable[[], T]) -> T:
         with self._failing():
-            return repeat(call, self._budget)
+            return self._call(call, self._timeout)
 
     def begin(self) -> None:
         """Begins a transaction if none is open."""
@@ -183,11 +200,6 @@ class TransactionalProducer(_Queue):
             send()
         self._sent.append(send)
 
-    def flush(self) -> None:
-        """Waits until everything is delivered or has failed."""
-        with self._failing():
-            super().flush()
-
     @property
     def sent(self) -> int:
         """How many sends the open transaction holds."""
@@ -195,8 +207,9 @@ class TransactionalProducer(_Queue):
 
     def send_again(self, first: int) -> None:
         """Aborts the open transaction, and sends the `first` of its sends anew, into another one."""
-        again = self._sent[:first]
-        self.abort()
+        again, self._sent = self._sent[:first], []
+        self._guard(lambda: self._producer.abort_transaction(_CALL_SECONDS))
+        self.is_open = self._has_failed = False
         for send in again:
             self._remember(send)
 
@@ -208,52 +221,57 @@ class TransactionalProducer(_Queue):
         """
         self.begin()
         try:
-            with self._failing():
-                repeat(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata, 10), self._budget)
+            self._guard(lambda: self._producer.send_offsets_to_transaction(offsets, group_metadata, _CALL_SECONDS))
         except CommitFailed as error:
             if error.code == KafkaError.ILLEGAL_GENERATION:
                 raise GenerationChanged(str(error)) from None
             raise
 
+    def failed(self, reason: str) -> CommitFailed:
+        """What to raise where a delivery failed: the producer is not to be trusted any more."""
+        self._has_failed = True
+        return CommitFailed(reason)
+
+    def flush(self) -> None:
+        """Waits until everything is delivered or has failed. Raises Unavailable as well."""
+        with self._failing():  # a fatal error comes out of whatever call is next
+            super().flush()
+
     def commit(self) -> None:
         """Commits. When this raises, the outcome may be either."""
-        self._guard(lambda: self._producer.commit_transaction(10))
+        self._guard(lambda: self._producer.commit_transaction(_CALL_SECONDS))
         self.is_open = False
         self._sent = []
-        self._replaced = 0
 
-    def abort(self) -> None:
-        """Aborts the open transaction, if there is one; replaces the producer where it cannot even do that.
+    def drop(self) -> None:
+        """Gives up the open transaction, and the producer with it; does nothing where none is open and none failed.
 
-        A producer that could not begin one has failed for good, too: kept, it would fail every commit from here on.
+        Raises:
+            OwnershipLost: it was fenced again and again, as it happens where two processes fence each other in turn.
+            Unavailable: no coordinator within the budget.
         """
         self._sent = []
         if not self.is_open and not self._has_failed:
             return
-        try:
-            with _unmasked():
-                repeat(lambda: self._producer.abort_transaction(10), self._budget)
-        except KafkaException:
-            self.replace()
-        self.is_open = self._has_failed = False
+        if self._is_fenced:
+            self._see_duel(time.monotonic())
+        self._producer.purge()
+        self._producer = Producer(self._properties, logger=kafka_logger())
+        self.is_open = self._has_failed = self._is_fenced = False
+        self._init()
 
-    def replace(self) -> None:
-        """A new producer in the place of a failed one.
+    def _see_duel(self, now: float) -> None:
+        """A transaction that timed out looks like one of a twin's making; but it takes its time.
 
-        Raises:
-            OwnershipLost: this happens again and again, as it does where two processes fence each other in turn.
+        Commits in between say nothing: twins let each other through now and then.
         """
-        self._replaced += 1
-        if self._replaced > _MOST_REPLACED:
+        if len(self._fenced_at) == _MOST_FENCED and now - self._fenced_at[0] < (_MOST_FENCED - 1) * self._timeout:
             raise OwnershipLost(
-                f"The producer was fenced {_MOST_REPLACED} times in a row.",
+                f"The producer was fenced {_MOST_FENCED + 1} times within {now - self._fenced_at[0]:.0f} s.",
                 f"Another process seems to use the same transactional id ({self._properties['transactional.id']}).",
                 "Give each process a state.directory of its own; do not copy one that is in use.",
             )
-        self._producer.purge()
-        self._producer = Producer(self._properties, logger=kafka_logger())
-        self.is_open = self._has_failed = False
-        self._init()
+        self._fenced_at.append(now)
 
 
 class IdempotentProducer(_Queue):
