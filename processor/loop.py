@@ -15,10 +15,9 @@ import numpy as np
 
 from processor.errors import StateCorrupt
 from processor.failpoints import failpoint
-from processor.kafka.retry import CommitFailed
+from processor.kafka.retry import CommitFailed, Patience
 from processor.log import get_logger
 from processor.partition import Phase
-from processor.types import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
     from processor.pipeline import Pipeline, Work
     from processor.publishing import Produced
     from processor.state.arena import Arena
-    from processor.types import Int32Array
+    from processor.types import Batch, Int32Array
 
 _LOG = get_logger()
-_LEAVING_AT_ONCE: Final = 50_000  # records of one commit while partitions leave, so that none outlives its transaction
+_LEAVING_AT_ONCE: Final = 10_000  # records of one commit while partitions leave: between two it looks at the clock
 _LEAST_ROWS: Final = 64  # of a slice, however slow the model is
 _LOOK_SECONDS: Final = 1.0
 _LATE_SECONDS: Final = 1.0
@@ -74,9 +73,10 @@ class Loop:
     metrics: Metrics
     pace: Pace
     topics: Topics
+    patience: Patience
     clock: Callable[[], float] = time.monotonic
     heartbeat: float = 0.0
-    _stopping: bool = False
+    _stopped_at: float | None = None
     _is_broken: bool = False
     _committed_at: float = 0.0
     _rows: int = 1_000  # of the next slice
@@ -84,7 +84,7 @@ class Loop:
 
     def stop(self) -> None:
         """Asks the loop to end after the piece in hand. May be called from a signal handler."""
-        self._stopping = True
+        self._stopped_at = self._stopped_at or self.clock()
 
     def run(self) -> None:
         """Polls, processes and commits until `stop`, then hands everything over.
@@ -94,7 +94,7 @@ class Loop:
         """
         self._committed_at = self.clock()
         try:
-            while not self._stopping:
+            while self._stopped_at is None:
                 self.heartbeat = self.clock()
                 self._turn()
             _LOG.info("stopping")
@@ -121,6 +121,10 @@ class Loop:
     def heartbeat_age(self) -> float:
         """Seconds since the loop last came round; 0 before it has begun."""
         return self.clock() - self.heartbeat if self.heartbeat else 0.0
+
+    def stopping_age(self) -> float:
+        """Seconds since the loop was asked to end; 0 before."""
+        return 0.0 if self._stopped_at is None else self.clock() - self._stopped_at
 
     def readiness(self) -> tuple[bool, str]:
         """Whether the process has joined and all its partitions run, and what is missing where not."""
@@ -227,15 +231,7 @@ class Loop:
             return batch
         limits = np.array([least.get(n, np.iinfo(np.int64).max) for n in batch.partitions.tolist()], np.int64)
         rows = np.flatnonzero(batch.offsets >= limits)
-        if not len(rows):
-            return None
-        return Batch(
-            batch.partitions[rows],
-            batch.offsets[rows],
-            batch.timestamps[rows],
-            [batch.keys[row] for row in rows.tolist()],
-            [batch.values[row] for row in rows.tolist()],
-        )
+        return batch.take(rows) if len(rows) else None
 
     def _step(self, work: Work) -> bool:
         """Steps and sends one slice. False: the arena was too full of dirty keys to begin."""
@@ -288,11 +284,14 @@ class Loop:
             late = round(now - self._committed_at, 3)
             _LOG.warning("committed_late", seconds_since_the_last=late, commit_seconds=round(now - started, 3))
         self._committed_at = now
+        if done.partitions:
+            self.patience.succeeded()
         self.metrics.committed(done, now - started)
 
     def _take_the_way_back(self, error: CommitFailed | None = None) -> None:
         if error is not None:
             _LOG.warning("commit.failed", error=str(error))
+            self.patience.failed(error, self.clock())
         self.metrics.commit_failed()
         self.commits.drop()
         self.assignment.rewind(self.clock())
@@ -324,7 +323,7 @@ class Loop:
         failpoint("revoke.closed")
 
     def _commit_leaving(self, numbers: list[int]) -> None:
-        deadline = self.clock() + self.pace.leaving_seconds
+        deadline = (self._stopped_at or self.clock()) + self.pace.leaving_seconds
         try:
             leaving = self.arena.wheel.of_partitions(set(numbers))
             self._commit(leaving[:_LEAVING_AT_ONCE])

@@ -26,6 +26,7 @@ from processor.kafka.admin import Admin
 from processor.kafka.client import KafkaException
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
+from processor.kafka.retry import Patience
 from processor.log import get_logger
 from processor.loop import Loop, Pace, Topics
 from processor.metrics import Metrics
@@ -40,7 +41,7 @@ from processor.state.changelog import ChangelogReader
 from processor.state.record import HEADER_BYTES
 from processor.state.store import StateDirectory, StoreResources
 from processor.state.sweeper import Sweeper
-from processor.watchdog import Watchdog
+from processor.watchdog import Watchdog, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 
 _LOG = get_logger()
 _ARENA_SHARE: Final = 0.7  # of memory_mib; the rest is RocksDB's caches and memtables
-_WATCHDOG_GRACE_SECONDS: Final = 60.0
+_GRACE_SECONDS: Final = 60.0  # beyond the longest wait that any single call is given
+_CALL_SECONDS: Final = 30.0  # of a call that is to return within five
+_CLOSING_SECONDS: Final = 2.0  # beyond `shutdown_seconds`, to close what is open
 
 
 def run(settings: Settings, *, create_topics: bool = False) -> int:
@@ -117,11 +120,12 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
 
     # The producer first: its `init_transactions` ends what a former life left open, before anything is read.
     producer, changelog = _producers(settings, directory, facts)
+    # The consumer calls the loop, and the loop polls the consumer: the loop is made last, and looked up by then.
+    made: list[Loop] = []
+    stack.enter_context(_watchdog(settings, made, producer))
     reader = ChangelogReader(reader_properties(settings), settings.changelog_topic, facts.changelog.topic_id)
     stack.callback(reader.close)
     admin = stack.enter_context(Admin(settings))
-    # The consumer calls the loop, and the loop polls the consumer: the loop is made last, and looked up by then.
-    made: list[Loop] = []
     consumer = SampleConsumer(
         consumer_properties(settings),
         settings.input.topic,
@@ -150,7 +154,8 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
         settings.processing.shutdown_seconds,
     )
     topics = Topics(settings.output.topic, settings.dead_letter.topic, facts.dead_letter.partitions)
-    loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics)
+    patience = Patience(settings.processing.unavailable_seconds)
+    loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics, patience)
     made.append(loop)
     stack.callback(loop.close)
     _serve(settings, artifact, loop, metrics, stack)
@@ -179,20 +184,34 @@ def producing(settings: Settings, facts: Topology, process_id: str) -> dict[str,
     return properties
 
 
+def _watchdog(settings: Settings, made: list[Loop], producer: TransactionalProducer | IdempotentProducer) -> Watchdog:
+    """On a thread of its own, from before most is made that could hang when it is closed."""
+    leaving = settings.processing.shutdown_seconds + _CLOSING_SECONDS
+    watched = [
+        Watched("a turn of the loop", lambda: made[0].heartbeat_age() if made else 0.0, _patience(settings)),
+        Watched("the shutdown", lambda: made[0].stopping_age() if made else 0.0, leaving),
+    ]
+    if isinstance(producer, TransactionalProducer):
+        watched.append(Watched("a call of the producer", producer.call_age, _CALL_SECONDS))
+    return Watchdog(*watched)
+
+
+def _patience(settings: Settings) -> float:
+    return settings.processing.unavailable_seconds + _GRACE_SECONDS
+
+
 def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics, stack: ExitStack) -> None:
-    """The HTTP endpoints, and the watchdog, each on a thread of its own."""
+    """The HTTP endpoints, on a thread of their own."""
     metrics.model(artifact.model_id, artifact.mode)
-    patience = settings.processing.unavailable_seconds + _WATCHDOG_GRACE_SECONDS
     server = HttpServer(
         settings.http.address,
         metrics=metrics.render,
         ready=loop.readiness,
         status=loop.status,
         heartbeat_age=loop.heartbeat_age,
-        heartbeat_limit_seconds=patience,
+        heartbeat_limit_seconds=_patience(settings),
     )
     stack.enter_context(server)
-    stack.enter_context(Watchdog(loop.heartbeat_age, patience))
     _LOG.info("listening", host=settings.http.address.host, port=server.port)
 
 

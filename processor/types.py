@@ -71,6 +71,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def take(self, rows: NDArray[np.intp]) -> Batch:
+        """These rows alone, in the order given."""
+        return Batch(
+            self.partitions[rows],
+            self.offsets[rows],
+            self.timestamps[rows],
+            [self.keys[row] for row in rows.tolist()],
+            [self.values[row] for row in rows.tolist()],
+        )
+
 
 class Kind(IntEnum):
     """What an input record asks for."""

@@ -1,4 +1,4 @@
-"""Which of Kafka's errors a repetition can mend, and for how long it is tried."""
+"""Which of Kafka's errors a repetition can mend, and for how long it is tried; and how long commits may fail."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from processor.errors import Unavailable
 from processor.kafka.client import KafkaError, KafkaException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_LEAST_FAILED: Final = 3
 
 
 MENDED_BY_TIME: Final = frozenset(
@@ -54,6 +56,35 @@ class CommitFailed(Exception):
 
 class GenerationChanged(CommitFailed):
     """The group went on to a new generation while offsets were on their way. This member may still be in it."""
+
+
+class Patience:
+    """How long commits may fail, one after the other, until the process ends for a restart."""
+
+    def __init__(self, budget_seconds: float) -> None:
+        self._budget = budget_seconds
+        self._failed = 0
+        self._since = 0.0
+
+    def succeeded(self) -> None:
+        """A commit has come through."""
+        self._failed = 0
+
+    def failed(self, error: CommitFailed, now: float) -> None:
+        """A commit has not.
+
+        Raises:
+            Unavailable: that goes on for longer than the budget. A few must have failed: a single way back between
+                two of them may take longer than any budget.
+        """
+        self._since = self._since if self._failed else now
+        self._failed += 1
+        if self._failed >= _LEAST_FAILED and now - self._since > self._budget:
+            raise Unavailable(
+                f"No commit has come through for {now - self._since:.0f} s.",
+                f"{self._failed} have failed, one after the other, the last one because of: {error}",
+                "Nothing is lost: look at the brokers and at the topics' limits, and start again.",
+            ) from error
 
 
 def is_retriable(error: BaseException) -> bool:
