@@ -2,8 +2,9 @@
 
 `PROCESSOR_FAILPOINTS="commit.flushed=kill@3;assign.restored=sleep:2"`: at the third hit of `commit.flushed` the process
 kills itself with SIGKILL; at every hit of `assign.restored` it sleeps for two seconds. Actions: `kill`, `raise`,
-`sleep:SECONDS`; `@N` restricts the action to the N-th hit. Without the variable a failpoint is one global look-up and
-a call of a function that does nothing.
+`sleep:SECONDS`, `hold:FILE` (until the file is there); `@N` restricts the action to the N-th hit, and then the log says
+that it has come, so that a test can do something to others meanwhile. Without the variable a failpoint is one global
+look-up and a call of a function that does nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from processor.errors import ConfigError
+from processor.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOG = get_logger()
+_LOOK_SECONDS: Final = 0.01
 ENVIRONMENT_VARIABLE: Final = "PROCESSOR_FAILPOINTS"
 
 COMMIT: Final = (
@@ -72,11 +77,11 @@ def _parse(text: str) -> dict[str, tuple[str, int | None]]:
     for item in filter(None, (part.strip() for part in text.split(";"))):
         name, _, rest = item.partition("=")
         action, _, hit = rest.partition("@")
-        known = action in ("kill", "raise") or action.startswith("sleep:")
+        known = action in ("kill", "raise") or action.startswith(("sleep:", "hold:"))
         if name not in NAMES or not known or (hit and not hit.isdigit()):
             raise ConfigError(
                 f"{ENVIRONMENT_VARIABLE} has the item {item!r}, which is no failpoint.",
-                "Its form is name=kill|raise|sleep:SECONDS[@N].",
+                "Its form is name=kill|raise|sleep:SECONDS|hold:FILE[@N].",
                 f"The names are {', '.join(NAMES)}.",
             )
         actions[name] = action, int(hit) if hit else None
@@ -93,11 +98,17 @@ def _armed(actions: dict[str, tuple[str, int | None]]) -> Callable[[str], None]:
         hits[name] += 1
         if wanted is not None and hits[name] != wanted:
             return
+        if wanted is not None:
+            _LOG.warning("failpoint", name=name, action=action)
         if action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if action == "raise":
             raise FailpointRaised(f"failpoint {name}")
-        time.sleep(float(action.removeprefix("sleep:")))
+        kind, _, argument = action.partition(":")
+        if kind == "sleep":
+            time.sleep(float(argument))
+        while kind == "hold" and not Path(argument).exists():
+            time.sleep(_LOOK_SECONDS)
 
     return hit
 

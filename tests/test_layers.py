@@ -30,8 +30,8 @@ LAYERS = [
     ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
     ["processor.state.store"],
     ["processor.state.record", "processor.model.artifact"],
-    ["processor.metrics", "processor.config"],
-    ["processor.log", "processor.failpoints"],
+    ["processor.metrics", "processor.config", "processor.failpoints"],
+    ["processor.log"],
     ["processor.errors", "processor.types", "processor.version"],
 ]
 # Imported lazily, by the command line and by the package itself; it builds upon the engine and the artifact.
