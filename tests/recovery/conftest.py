@@ -12,7 +12,7 @@ from keras import layers
 
 import processor
 from model.models import sequential  # first: it quietens TensorFlow
-from processor.dev.load import everything, produce
+from processor.dev.load import Load, everything, produce
 from processor.dev.oracle import Rules, expected
 from processor.dev.reader import read_topic
 from processor.dev.truth import input_records, judge, truth_of_sequences
@@ -61,12 +61,15 @@ def worker() -> str:
     return f"-{os.environ['PYTEST_XDIST_WORKER']}" if "PYTEST_XDIST_WORKER" in os.environ else ""
 
 
+def common_load() -> Load:
+    """Everything that the rules speak of, for a few hundred keys."""
+    return everything(seed=7, events=EVENTS, keys=400, partitions=PARTITIONS, step_ms=5)
+
+
 @pytest.fixture(scope="session")
 def input_topic(kafka: EmbeddedKafka, worker: str) -> str:
-    """Everything that the rules speak of, for a few hundred keys."""
     topic = kafka.create_topic(f"recovery-input{worker}", partitions=PARTITIONS)
-    load = everything(seed=7, events=EVENTS, keys=400, partitions=PARTITIONS, step_ms=5)
-    produce(kafka.bootstrap_servers, topic, load)
+    produce(kafka.bootstrap_servers, topic, common_load())
     return topic
 
 

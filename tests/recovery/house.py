@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from processor.dev.process import ProcessorProcess
 from processor.dev.reader import compare, high_watermarks, read_topic
+from processor.kafka.client import Producer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from processor.dev.kafka import EmbeddedKafka
@@ -29,6 +31,19 @@ TIMEOUTS = """
 [kafka.producer]
 "transaction.timeout.ms" = 6000
 """
+CONSUMER_PROTOCOL = """
+[kafka.consumer]
+"group.protocol" = "consumer"
+[kafka.producer]
+"transaction.timeout.ms" = 6000
+"""
+
+
+def wait_until(is_so: Callable[[], Any], what: str, timeout_seconds: float = 120) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 @dataclass
@@ -43,6 +58,7 @@ class House:
     settings: dict[str, Any] = field(default_factory=dict)
     static: bool = True  # a restarted static member has its partitions back at once, and a test its time
     processes: list[ProcessorProcess] = field(default_factory=list)
+    properties: str = TIMEOUTS  # of the Kafka clients
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -62,7 +78,7 @@ class House:
     def process(self, name: str = "one", *, create_topics: bool = True, **overrides: Any) -> ProcessorProcess:
         """A process with a state directory of its own; not started. `a__b=1` overrides the setting `a.b`."""
         file = self.directory / "processor.toml"
-        file.write_text(TIMEOUTS, encoding="utf-8")
+        file.write_text(self.properties, encoding="utf-8")
         values = {
             "model.artifact": self.artifact,
             "kafka.bootstrap_servers": self.kafka.bootstrap_servers,
@@ -102,9 +118,13 @@ class House:
                     places[int(number)] = max(places.get(int(number), 0), partition["next_offset"])
         return places
 
-    def wait_caught_up(self, timeout_seconds: float = 60) -> None:
+    def ends(self) -> dict[int, int]:
+        """Where each partition of the input ends."""
+        return high_watermarks(self.kafka.bootstrap_servers, self.input)
+
+    def wait_caught_up(self, timeout_seconds: float = 120) -> None:
         """Returns when running processes have stepped all of the input."""
-        ends = {n: end for n, end in high_watermarks(self.kafka.bootstrap_servers, self.input).items() if end}
+        ends = self.ends()
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             places = self.places()
@@ -115,13 +135,45 @@ class House:
             time.sleep(0.05)
         raise AssertionError(f"not caught up: {self.places()} of {ends}\n" + self.processes[-1].log()[-4000:])
 
-    def finish(self, timeout_seconds: float = 60) -> None:
+    def hold(self, point: str, hit: int) -> str:
+        """A failpoint at whose `hit` a process waits until `release`: to be armed, by itself or in a list."""
+        return f"{point}=hold:{self._held(point)}@{hit}"
+
+    def release(self, point: str) -> None:
+        """Lets the processes go on that wait there, and those that will come."""
+        self._held(point).touch()
+
+    def _held(self, point: str) -> Path:
+        return self.directory / f"{point}.released"
+
+    def finish(self, timeout_seconds: float = 120) -> None:
         """Waits until all is stepped, and ends every process in peace."""
         self.wait_caught_up(timeout_seconds)
         for process in self.processes:
             if process.running:
                 code = process.sigterm()
                 assert code == 0, f"exit code {code}\n{process.log()[-4000:]}"
+
+    def finish_restarting(self, *codes: int, timeout_seconds: float = 120) -> None:
+        """As `finish`, and starts what has ended with one of the exit codes again, as a supervisor does."""
+        ends = self.ends()
+        deadline = time.monotonic() + timeout_seconds
+        while any(self.places().get(number, 0) < end for number, end in ends.items()):
+            for process in self.processes:
+                if process.exit_code in codes:
+                    process.start()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        self.finish()
+
+    def finish_alone(self, name: str = "one") -> None:
+        """Kills what runs, and lets one process step what is left, at full speed."""
+        for process in self.processes:
+            process.close()
+        self.processes.clear()
+        self.process(name, processing__commit_interval_seconds=0.1).start()
+        self.finish()
 
     def published(self) -> tuple[Topic, Topic]:
         """Predictions and dead letters, as a read_committed reader sees them."""
@@ -132,3 +184,14 @@ class House:
         for wanted, found in zip(reference, self.published(), strict=True):
             report = compare(wanted, found)
             assert report, f"{report}\n{self.processes[-1].log()[-3000:]}"
+
+
+def copy_topic(source: EmbeddedKafka, target: EmbeddedKafka, topic: str) -> None:
+    """The same records at the same offsets and with the same timestamps, in another cluster."""
+    records = read_topic(source.bootstrap_servers, topic)
+    target.create_topic(topic, partitions=len(records))
+    producer = Producer({"bootstrap.servers": target.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+    for partition, some in records.items():
+        for record in some:
+            producer.produce(topic, record.value, record.key, partition, timestamp=record.timestamp)
+    assert producer.flush(60) == 0

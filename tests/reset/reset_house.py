@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from processor.dev.reader import Record, Topic, compare, high_watermarks, read_t
 from processor.dev.truth import input_records, judge, truth_of_sequences
 from processor.kafka.client import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from processor.state.record import state_key
-from recovery.house import PARTITIONS, House
+from recovery.house import PARTITIONS, House, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from processor.dev.process import ProcessorProcess
 
@@ -29,13 +28,6 @@ Published = tuple[Topic, Topic]
 KILLED = -signal.SIGKILL
 SLOWLY = "commit.done=sleep:0.1"
 RULES = Rules(inputs={"samples": (3,)}, gap_seconds=20, idle_seconds=40, allowed_lateness_seconds=30)
-
-
-def wait_until(is_so: Callable[[], Any], what: str, timeout_seconds: float = 60) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @dataclass
@@ -62,9 +54,6 @@ class ResetHouse(House):
         assert process.sigterm() == 0, process.log()[-3000:]
         left = sum(self.ends().values()) - sum(self.committed().values())
         assert left > 0, "the batch was all of the input"
-
-    def ends(self) -> dict[int, int]:
-        return high_watermarks(self.kafka.bootstrap_servers, self.input)
 
     def changelog_ends(self) -> dict[int, int]:
         return high_watermarks(self.kafka.bootstrap_servers, self.changelog)
@@ -186,12 +175,14 @@ class ResetHouse(House):
         *,
         states_from: Mapping[int, int] | None = None,
         rules: Rules = RULES,
+        inputs: Topic | None = None,
     ) -> None:
         """What was published is what the rules and the trained model say of the events from `after` on.
 
         states_from: the offsets of the first events that the states know; default: all that the input holds.
+        inputs: what the input has held; default: what it holds.
         """
-        records = input_records(read_topic(self.kafka.bootstrap_servers, self.input))
+        records = input_records(inputs or read_topic(self.kafka.bootstrap_servers, self.input))
         if states_from is not None:
             records = {n: [one for one in some if one.offset >= states_from[n]] for n, some in records.items()}
         wanted = expected(records, rules)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from processor import failpoints
 from processor.cli import app
-from recovery.house import PARTITIONS
-from reset.reset_house import KILLED, SLOWLY, wait_until
+from recovery.house import PARTITIONS, wait_until
+from reset.reset_house import KILLED, SLOWLY
 
 if TYPE_CHECKING:
     from reset.reset_house import Published, ResetHouse

@@ -1,0 +1,179 @@
+"""Brokers die, stall, come back and move their leaders; the output is an undisturbed run's.
+
+Each cluster here is of this file alone: nobody may touch the one that the other tests share. An outage is slow to make,
+so that several groups go through the same one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from processor.dev.kafka import EmbeddedKafka
+from recovery.conftest import SETTINGS
+from recovery.house import House, copy_topic, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from processor.dev.reader import Topic
+
+    Reference = tuple[Topic, Topic]
+    Houses = Callable[..., House]
+
+# A broker that was killed can come back only when the controller has given up its former life.
+QUICK = {"broker.heartbeat.interval.ms": "300", "broker.session.timeout.ms": "3000"}
+SHORT = {"processing.commit_interval_seconds": 0.005}  # many commits, so that there are some left after each fault
+SESSION_SECONDS = 2
+
+
+@pytest.fixture(scope="module")
+def one_broker(
+    kafka: EmbeddedKafka, input_topic: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedKafka]:
+    directory = tmp_path_factory.mktemp("one-broker")
+    with EmbeddedKafka(directory, separate_controller=True, properties=QUICK) as cluster:
+        copy_topic(kafka, cluster, input_topic)
+        yield cluster
+        cluster.kill_all()  # nobody wants its data
+
+
+@pytest.fixture(scope="module")
+def three_brokers(
+    kafka: EmbeddedKafka, input_topic: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedKafka]:
+    """Every topic has three replicas, and two of them must have a record."""
+    directory = tmp_path_factory.mktemp("three-brokers")
+    with EmbeddedKafka(directory, brokers=3, properties=QUICK, heap_mib=320) as cluster:
+        copy_topic(kafka, cluster, input_topic)
+        yield cluster
+        cluster.kill_all()
+
+
+@pytest.fixture
+def houses(artifact: Path, input_topic: str, name: Callable[[str], str], tmp_path: Path) -> Iterator[Houses]:
+    """Groups of this test's own over the common input."""
+    built: list[House] = []
+
+    def build(cluster: EmbeddedKafka, what: str, *, static: bool = False) -> House:
+        settings = {**SETTINGS, **SHORT}
+        built.append(House(cluster, artifact, input_topic, name(what), tmp_path / what, settings, static))
+        return built[-1]
+
+    yield build
+    for house in built:
+        for process in house.processes:
+            process.close()
+
+
+def bring_to(*points: tuple[House, str]) -> None:
+    """One process in each house, at its point of its fourth commit."""
+    for house, point in points:
+        house.processes[0].start(house.hold(point, 4))
+    for house, _ in points:
+        house.processes[0].wait_event("failpoint")
+
+
+def release(*points: tuple[House, str]) -> None:
+    for house, point in points:
+        house.release(point)
+
+
+def test_the_broker_is_killed_and_started_again_while_events_are_stepped_and_in_the_middle_of_commits(
+    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+) -> None:
+    held = [(houses(one_broker, point), point) for point in ("commit.done", "commit.flushed")]
+    held.append((houses(one_broker, "static", static=True), "commit.offsets"))
+    for house, _ in held:
+        house.process()
+    bring_to(*held)
+    one_broker.kill()
+    release(*held)
+    one_broker.restart()
+    for house, _ in held:
+        # A group that lost a static member by its broker's death may take it for a second one of that name.
+        house.finish_restarting(*([4] if house.static else []))
+        house.must_equal(reference)
+
+
+def test_a_broker_away_for_longer_than_the_budget_ends_the_process_for_a_restart(
+    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+) -> None:
+    """The budget of every wait, or that of a shutdown where somebody wants it to end."""
+    waiting, stopped = houses(one_broker, "waiting"), houses(one_broker, "stopped")
+    waiting.process(processing__unavailable_seconds=4)
+    stopped.process(processing__shutdown_seconds=1)
+    held = [(waiting, "commit.offsets"), (stopped, "commit.produced")]
+    bring_to(*held)
+    one_broker.kill()
+    release(*held)
+    assert stopped.processes[0].sigterm() == 3
+    last = stopped.processes[0].events()[-1]
+    assert (last["event"], last["what"]) == ("hung", "the shutdown"), last
+    assert waiting.processes[0].wait_exit() == 3
+    last = waiting.processes[0].events()[-1]
+    assert (last["event"], last["error"]) == ("failed", "Unavailable"), last
+    assert last["fact"]
+    assert last["hint"]
+    one_broker.restart()
+    for house, _ in held:
+        # The other budget, since a broker may need longer than that to be itself again.
+        house.processes.clear()
+        house.process().start()
+    for house, _ in held:
+        house.finish()
+        house.must_equal(reference)
+
+
+def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
+    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+) -> None:
+    house = houses(one_broker, "paused")
+    process = house.process().start(";".join([house.hold("commit.committed", 6), house.hold("commit.offsets", 9)]))
+    for times, (point, seconds) in enumerate((("commit.committed", 0.5), ("commit.offsets", 1.2)), start=1):
+        process.wait_event("failpoint", times=times)
+        one_broker.pause()
+        house.release(point)
+        time.sleep(seconds * SESSION_SECONDS)
+        one_broker.resume()
+    house.finish()
+    house.must_equal(reference)
+
+
+def lagging(cluster: EmbeddedKafka) -> list[tuple[str, int]]:
+    """The partitions that lack a replica: only when there are none the next broker may go."""
+    return [
+        (name, number)
+        for name, topic in cluster.admin().list_topics(timeout=10).topics.items()
+        for number, partition in topic.partitions.items()
+        if len(partition.isrs) < len(partition.replicas)
+    ]
+
+
+def test_one_of_three_brokers_is_down_and_leaders_move(
+    three_brokers: EmbeddedKafka, houses: Houses, reference: Reference
+) -> None:
+    """One is killed, one is shut down and hands its leaders over, and each time one was down for some commits."""
+    house = houses(three_brokers, "three")
+    points = ("commit.committed", "commit.flushed", "commit.offsets")
+    armed = ";".join(house.hold(point, hit) for point, hit in zip(points, (6, 9, 12), strict=True))
+    process = house.process().start(armed)
+
+    process.wait_event("failpoint")
+    three_brokers.kill(1)
+    house.release(points[0])
+    process.wait_event("failpoint", times=2)  # so it commits while one is down
+    three_brokers.restart(1)
+    wait_until(lambda: not lagging(three_brokers), "replicas are missing")
+    three_brokers.stop_broker(2)
+    house.release(points[1])
+    process.wait_event("failpoint", times=3)
+    three_brokers.restart(2)
+    wait_until(lambda: not lagging(three_brokers), "replicas are missing")
+    three_brokers.kill(3)
+    house.release(points[2])
+    house.finish()
+    house.must_equal(reference)

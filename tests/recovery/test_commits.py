@@ -1,0 +1,78 @@
+"""Commits that do not come through: a twin fences them, or a topic refuses them.
+
+That a broker ends a transaction by itself, and that a process wakes after its session, is in test_recovery; brokers
+that are away are in test_brokers; commits that fail while partitions leave are in test_groups.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from processor.kafka.client import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from recovery.house import House, wait_until
+
+if TYPE_CHECKING:
+    from processor.dev.reader import Topic
+
+    Reference = tuple[Topic, Topic]
+
+OWNERSHIP_LOST, UNAVAILABLE = 4, 3
+TOO_LITTLE = 120  # bytes: for a position, but not for a transaction's markers
+
+
+def test_a_twin_with_the_same_transactional_id_is_told_and_costs_nothing(house: House, reference: Reference) -> None:
+    """Somebody copied a state directory. The two fence each other until one of them has had enough."""
+    house.static = False
+    house.settings["processing.commit_interval_seconds"] = 0.005
+    one = house.process("one").start(house.hold("commit.done", 3))
+    one.wait_event("failpoint")
+    house.state("two").mkdir()
+    shutil.copy(house.state("one") / "process-id", house.state("two") / "process-id")
+    two = house.process("two").start()
+    two.wait_event("listening")
+    house.release("commit.done")
+    wait_until(lambda: not (one.running and two.running), "the two went on side by side")
+    ended = two if one.running else one
+    assert ended.exit_code == OWNERSHIP_LOST, ended.log()[-3000:]
+    line = ended.events()[-1]
+    assert (line["event"], line["error"]) == ("failed", "OwnershipLost")
+    assert "was fenced 6 times" in line["fact"]
+    assert "a state.directory of its own" in line["hint"]
+    which = "two" if ended is two else "one"
+    shutil.rmtree(house.state(which))
+    house.finish_alone(which)
+    house.must_equal(reference)
+
+
+def limit(house: House, most_bytes: int | None) -> None:
+    """Somebody lowers what the changelog takes, or takes that back."""
+    operation = AlterConfigOpType.DELETE if most_bytes is None else AlterConfigOpType.SET
+    entry = ConfigEntry("max.message.bytes", str(most_bytes or ""), incremental_operation=operation)
+    admin = house.kafka.admin()  # kept until the answer is there
+    asked = [ConfigResource(ResourceType.TOPIC, house.changelog, incremental_configs=[entry])]
+    for future in admin.incremental_alter_configs(asked).values():
+        future.result()
+
+
+def test_commits_that_a_topic_refuses_are_tried_again_within_a_budget(house: House, reference: Reference) -> None:
+    process = house.process(processing__unavailable_seconds=4).start(house.hold("commit.committed", 4))
+    process.wait_event("failpoint")
+    limit(house, TOO_LITTLE)
+    house.release("commit.committed")
+    assert process.wait_exit() == UNAVAILABLE, process.log()[-3000:]
+    line = process.events()[-1]
+    assert (line["event"], line["error"]) == ("failed", "Unavailable")
+    assert "No commit has come through" in line["fact"]
+    assert "Nothing is lost" in line["hint"]
+    limit(house, None)
+
+    house.processes.clear()
+    process = house.process().start(house.hold("commit.done", 3))
+    process.wait_event("failpoint")
+    limit(house, TOO_LITTLE)
+    house.release("commit.done")
+    process.wait_event("commit.failed", times=3)
+    limit(house, None)
+    house.finish()
+    house.must_equal(reference)
