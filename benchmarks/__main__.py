@@ -15,15 +15,16 @@ from rich.console import Console
 
 from benchmarks.feed import Feed
 from benchmarks.latency import latency
+from benchmarks.others import quix, seeds
 from benchmarks.recovery import recovery
 from benchmarks.report import charts, table
 from benchmarks.rig import Rig, memory_for
-from benchmarks.throughput import speed
+from benchmarks.throughput import speed, together
 from processor.dev.kafka import EmbeddedKafka
 from processor.model.convert import convert
 from processor.model.convert.example import train
 
-PARTS = ("speed", "large", "latency", "recovery")
+PARTS = ("speed", "large", "latency", "recovery", "two", "others")
 
 
 def main(
@@ -41,7 +42,7 @@ def main(
         convert(trained.path, place / "artifact")
         with EmbeddedKafka(place / "kafka", heap_mib=1024) as kafka:
             rig = Rig(place, place / "artifact", kafka, lambda text: console.print(f"[dim]{text}", highlight=False))
-            results = _measure(rig, set(parts or PARTS), scale, repeats)
+            results = _measure(rig, trained.path, set(parts or PARTS), scale, repeats)
     results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -49,7 +50,7 @@ def main(
     console.print(table(results))
 
 
-def _measure(rig: Rig, parts: set[str], scale: float, repeats: int) -> dict[str, object]:
+def _measure(rig: Rig, model: Path, parts: set[str], scale: float, repeats: int) -> dict[str, object]:
     def events(millions: float) -> int:
         return max(20_000, int(millions * 1e6 * scale))
 
@@ -76,6 +77,13 @@ def _measure(rig: Rig, parts: set[str], scale: float, repeats: int) -> dict[str,
         results["latency"] = [asdict(latency(rig, rate, max(5.0, 30 * scale))) for rate in (1_000, 20_000)]
     if "recovery" in parts:
         results["recovery"] = [asdict(kill) for kill in recovery(rig, Feed(events(4), 1_000_000), 0.6)]
+    if "two" in parts:
+        feed = Feed(events(2), 100_000)
+        results["two"] = {str(count): together(rig, feed, count) for count in (1, 2)}
+    if "others" in parts:
+        feed = Feed(events(2), 10_000)
+        found = [quix(rig, feed, events(0.2)), seeds(rig, feed, 2_000, model)]
+        results["others"] = [asdict(other) for other in found]
     return results
 
 

@@ -38,6 +38,11 @@ def table(results: dict[str, Any]) -> Table:
         disk = "with its disk" if row["with_disk"] else "disk lost"
         text = f"{row['seconds']:.1f} s, {row['records']:,} records, {row['replayed']:,} replayed"
         shown.add_row(f"killed, {row['keys']:,} keys, {disk}", "", "", text, "", "")
+    if "two" in results:
+        one, two = (results["two"][count] for count in ("1", "2"))
+        shown.add_row("two processes", "", "", f"{two:,.0f}, one alone {one:,.0f}: {two / one:.2f} times", "", "")
+    for row in results.get("others", []):
+        shown.add_row(row["name"], "", "", f"{row['rate']:,.0f}", "", "")
     return shown
 
 

@@ -8,8 +8,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.feed import PARTITIONS, Feed, write
 from processor.dev.process import ProcessorProcess
+from processor.model.artifact import load_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +48,10 @@ class Rig:
         """Deletes topics, so that the disk holds what is measured and no more."""
         self.kafka.delete_topics(*topics)
         self._written.difference_update(topics)
+
+    def save_initial_state(self, file: Path) -> None:
+        """The state of a key that was never seen, as a NumPy file, for those who cannot read an artifact."""
+        np.save(file, load_artifact(self.artifact).initial_state)
 
     def run_name(self) -> str:
         """A name that no other measurement has, for a group and its topics."""

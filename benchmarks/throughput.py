@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,21 @@ def ours(rig: Rig, feed: Feed, warm_up: float, **overrides: Any) -> tuple[float,
         (float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("process_cpu_seconds")), 0.0
     )
     return rate_of(curve, warm_up), 1e6 * cpu / feed.events, stages
+
+
+def together(rig: Rig, feed: Feed, processes: int, warm_up: float = 0.25) -> float:
+    """Events a second of several processes that share the partitions of a feed."""
+    name, source = rig.run_name(), rig.topic_of(feed)
+    half = {"state__memory_mib": memory_for(feed.keys // processes)}
+    group = [rig.processor(name, source, member, **half) for member in ("one", "two", "three")[:processes]]
+    with ExitStack() as stack:
+        for process in group:
+            stack.enter_context(process.start())
+        curve = wait_stepped(group, feed.events)
+        for process in group:
+            process.sigterm()
+    rig.clean(name)
+    return rate_of(curve, warm_up)
 
 
 def speed(rig: Rig, name: str, feed: Feed, repeats: int, warm_up: float = 0.25, **overrides: Any) -> Speed:
