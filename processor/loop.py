@@ -165,7 +165,7 @@ class Loop:
         ends = {number: self.consumer.known_end(number) for number in held}
         self.metrics.lag({n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None})
         self.metrics.partitions(partition.phase for partition in held.values())
-        self.metrics.keys(len(self.arena), self.arena.wheel.dirty_count)
+        self.metrics.keys(self.arena, self.arena.wheel.dirty_count)
 
     # Poll -----------------------------------------------------------------------------------------------------
 

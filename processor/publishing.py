@@ -37,6 +37,7 @@ class Produced:
 
     predictions: list[tuple[int, list[bytes], list[bytes]]] = field(default_factory=list)  # partition, keys, values
     dead_letters: list[tuple[int, BadEvent, DeadLetter]] = field(default_factory=list)  # input partition first
+    timestamps: list[Int64Array] = field(default_factory=list)  # of the records that are answered for the first time
     events: int = 0
     predicted: int = 0
     replayed: int = 0
@@ -87,6 +88,7 @@ class Publisher:
         for number, start, stop in segments:
             silent = start + int(np.searchsorted(batch.offsets[start:stop], publish_from[number]))
             produced.replayed += silent - start
+            produced.timestamps.append(batch.timestamps[silent:stop])
             produced.duplicates += int(answers.duplicate[silent - answers.first : stop - answers.first].sum())
             self._encode(batch, events, number, silent, stop, answers, produced)
         for row in sorted(answers.bad):

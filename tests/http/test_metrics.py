@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.metrics import PHASES, PREFIX, STAGES, TABLE, Metrics
+from processor.metrics.batch_histogram import BatchHistogram
 from processor.partition import Phase
 from processor.types import BadEvent, Reason
 
@@ -19,6 +23,7 @@ class Produced:
     replayed: int = 0
     duplicates: int = 0
     dead_letters: list[tuple[int, BadEvent, object]] = field(default_factory=list)
+    timestamps: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass
@@ -101,6 +106,55 @@ def test_commits(metrics: Metrics) -> None:
     assert seen["stage_seconds_total{commit}"] == pytest.approx(0.52)
 
 
+def test_an_event_waits_for_its_commit(metrics: Metrics) -> None:
+    def answered(*seconds_ago: float) -> Produced:
+        stamps = np.array([int((time.time() - seconds) * 1000) for seconds in seconds_ago], np.int64)
+        return Produced(len(stamps), timestamps=[stamps, np.array([-1], np.int64)])
+
+    metrics.slice_done(answered(0.5, 30))
+    metrics.slice_done(answered(-30))  # a clock that is ahead
+    assert values(metrics)["event_commit_seconds_count"] == 0
+    metrics.committed(Committed(), 0.1)
+    metrics.slice_done(answered(1))
+    metrics.commit_failed()
+    metrics.committed(Committed(), 0.1)
+    seen = values(metrics)
+    assert seen["event_commit_seconds_count"] == 3
+    assert 30.5 <= seen["event_commit_seconds_sum"] < 40
+
+
+def test_a_histogram_of_arrays_is_prometheus_own() -> None:
+    edges = (0.5, 1, 2.5)
+    own, theirs = CollectorRegistry(), CollectorRegistry()
+    ours, reference = (
+        BatchHistogram("h", "Some text.", edges),
+        Histogram("h", "Some text.", registry=theirs, buckets=edges),
+    )
+    own.register(ours)
+    for some in ([], [0.5], [0.1, 0.6, 1.0, 2.5, 2.6, 7.0], [1.0] * 5):
+        ours.observe(np.array(some, np.float64))
+        for value in some:
+            reference.observe(value)
+        assert generate_latest(own) == generate_latest(theirs)
+
+
+class Cache:
+    hits, misses = 7, 3
+
+    def __len__(self) -> int:
+        return 5
+
+
+def test_the_arena(metrics: Metrics) -> None:
+    cache = Cache()
+    metrics.keys(cache, 2)
+    cache.hits = 9
+    metrics.keys(cache, 1)
+    seen = values(metrics)
+    assert (seen["keys"], seen["dirty_keys"]) == (5, 1)
+    assert (seen["arena_hits_total"], seen["arena_misses_total"]) == (9, 3)
+
+
 def test_the_way_back(metrics: Metrics) -> None:
     metrics.restored(5)
     metrics.restored(6)
@@ -115,13 +169,13 @@ def test_what_is_looked_up_before_a_scrape(metrics: Metrics) -> None:
     def look() -> None:
         looks.append(1)
         metrics.partitions([Phase.RUNNING, Phase.RUNNING, Phase.RESTORING] if len(looks) == 1 else [])
-        metrics.keys(100, 7)
+        metrics.keys(Cache(), 7)
         metrics.lag({0: 3, 4: 40} if len(looks) == 1 else {})
 
     metrics.before_render(look)
     seen = values(metrics)
     assert (seen["partitions{running}"], seen["partitions{restoring}"], seen["partitions{replaying}"]) == (2, 1, 0)
-    assert (seen["keys"], seen["dirty_keys"], seen["lag_events"], seen["lag_worst_events"]) == (100, 7, 43, 40)
+    assert (seen["keys"], seen["dirty_keys"], seen["lag_events"], seen["lag_worst_events"]) == (5, 7, 43, 40)
     seen = values(metrics)
     assert (seen["partitions{running}"], seen["lag_events"], seen["lag_worst_events"]) == (0, 0, 0)
 
