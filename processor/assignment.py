@@ -321,9 +321,8 @@ class Assignment:
         for number, end in (ends or {}).items():
             partition = self.partitions.get(number)
             if partition and partition.phase is Phase.REPLAYING and end >= partition.publish_from:
-                partition.place = Place(
-                    max(partition.place.offset, partition.publish_from), partition.place.stream_time
-                )
+                place = partition.place
+                partition.place = Place(max(place.offset, partition.publish_from), place.stream_time)
         for number, way in list(self._ways.items()):
             partition = self.partitions[number]
             if partition.phase is not Phase.REPLAYING:

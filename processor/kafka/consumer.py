@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import repeat as endlessly
+from operator import is_not, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from processor.errors import OwnershipLost, ProcessorError, Unavailable
-from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from processor.kafka.retry import CommitFailed, is_transient, repeat
 from processor.log import get_logger, kafka_logger
 from processor.types import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from processor.kafka.client import Message
 
 _LOG = get_logger()
 _REPLACED: Final = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED)
@@ -144,7 +144,7 @@ class SampleConsumer:
 
     def _columns(self, messages: list[Message]) -> Polled:
         polled = Polled()
-        if any(message.error() is not None for message in messages):
+        if any(map(is_not, map(Message.error, messages), endlessly(None))):
             for message in messages:
                 if message.error() is not None:
                     self._note(message, polled)
@@ -287,15 +287,16 @@ def _fatal(error: KafkaError) -> ProcessorError:
 def batch_of(messages: Sequence[Message]) -> Batch:
     """Messages without errors as columns, ordered by partition; inside each as they came. n >= 1."""
     count = len(messages)
-    partitions = np.fromiter((message.partition() for message in messages), np.int32, count)
+    # `map` of the client's own methods: half the time of a loop, and this is done for every event.
+    partitions = np.fromiter(map(Message.partition, messages), np.int32, count)
     if (partitions[1:] < partitions[:-1]).any():
         order = np.argsort(partitions, kind="stable")
         partitions = partitions[order]
         messages = [messages[row] for row in order.tolist()]
     return Batch(
         partitions=partitions,
-        offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
-        timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),
-        keys=[message.key() for message in messages],
-        values=[message.value() for message in messages],
+        offsets=np.fromiter(map(Message.offset, messages), np.int64, count),
+        timestamps=np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, count),
+        keys=list(map(Message.key, messages)),
+        values=list(map(Message.value, messages)),
     )

