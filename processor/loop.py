@@ -209,7 +209,7 @@ class Loop:
         work = self.pipeline.decode(taken)
         self.metrics.stage("decode", self.clock() - started)
         try:
-            while len(work):
+            while len(work) and self._stopped_at is None:  # at a stop, what is left of it is nobody's yet
                 if not self._step(work):
                     self._commit(self.arena.wheel.oldest(max(1, self.arena.size // 4)))
                 self.assignment.see_replays(self.clock())
