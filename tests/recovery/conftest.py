@@ -12,11 +12,11 @@ from keras import layers
 
 import processor
 from model.models import sequential  # first: it quietens TensorFlow
-from processor.dev.load import Load, everything, produce
+from processor.dev.load import everything, produce
 from processor.dev.oracle import Rules, expected
 from processor.dev.reader import read_topic
 from processor.dev.truth import input_records, judge, truth_of_sequences
-from recovery.house import PARTITIONS, House
+from recovery.house import PARTITIONS, Fed, House
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,15 +61,12 @@ def worker() -> str:
     return f"-{os.environ['PYTEST_XDIST_WORKER']}" if "PYTEST_XDIST_WORKER" in os.environ else ""
 
 
-def common_load() -> Load:
-    """Everything that the rules speak of, for a few hundred keys."""
-    return everything(seed=7, events=EVENTS, keys=400, partitions=PARTITIONS, step_ms=5)
-
-
 @pytest.fixture(scope="session")
 def input_topic(kafka: EmbeddedKafka, worker: str) -> str:
+    """Everything that the rules speak of, for a few hundred keys."""
     topic = kafka.create_topic(f"recovery-input{worker}", partitions=PARTITIONS)
-    produce(kafka.bootstrap_servers, topic, common_load())
+    load = everything(seed=7, events=EVENTS, keys=400, partitions=PARTITIONS, step_ms=5)
+    produce(kafka.bootstrap_servers, topic, load)
     return topic
 
 
@@ -109,3 +106,11 @@ def house(
         process.close()
     kafka.delete_topics(house.output, house.dead_letters, house.changelog)
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def fed(house: House, topic: Callable[..., str]) -> Fed:
+    """This test's own input, which becomes what the common input is, bit by bit."""
+    fed = Fed(house, read_topic(house.kafka.bootstrap_servers, house.input))
+    house.input = topic("input", partitions=PARTITIONS)
+    return fed

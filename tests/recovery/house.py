@@ -8,6 +8,7 @@ says that the undisturbed run itself is right.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class House:
     static: bool = True  # a restarted static member has its partitions back at once, and a test its time
     processes: list[ProcessorProcess] = field(default_factory=list)
     properties: str = TIMEOUTS  # of the Kafka clients
+    command: tuple[str, ...] = (sys.executable, "-m", "processor")
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ class House:
         }
         log = self.directory / f"{name}.log"
         arguments = ["--create-topics"] if create_topics else []
-        process = ProcessorProcess(file, log=log, overrides=values, arguments=arguments)
+        process = ProcessorProcess(file, log=log, overrides=values, arguments=arguments, command=self.command)
         self.processes.append(process)
         return process
 
@@ -186,12 +188,44 @@ class House:
             assert report, f"{report}\n{self.processes[-1].log()[-3000:]}"
 
 
-def copy_topic(source: EmbeddedKafka, target: EmbeddedKafka, topic: str) -> None:
-    """The same records at the same offsets and with the same timestamps, in another cluster."""
-    records = read_topic(source.bootstrap_servers, topic)
-    target.create_topic(topic, partitions=len(records))
-    producer = Producer({"bootstrap.servers": target.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+@dataclass
+class Fed:
+    """A house whose input becomes what the common input is, but bit by bit: there is always something to do."""
+
+    house: House
+    left: Topic
+
+    def feed(self, parts: int = 1) -> None:
+        """The next of so many parts of what is left."""
+        now = {number: records[: len(records) // parts] for number, records in self.left.items()}
+        self.left = {number: records[len(now[number]) :] for number, records in self.left.items()}
+        write(self.house.kafka, self.house.input, now)
+
+    def must_equal(self, reference: tuple[Topic, Topic]) -> None:
+        """The rest, and then the same bytes; a dead letter says which topic its event came from."""
+        self.feed()
+        self.house.finish_alone()
+        predictions, dead_letters = reference
+        of_this_topic = {
+            number: [one._replace(headers=tuple(self._header(*header) for header in one.headers)) for one in records]
+            for number, records in dead_letters.items()
+        }
+        self.house.must_equal((predictions, of_this_topic))
+
+    def _header(self, name: str, value: bytes | None) -> tuple[str, bytes | None]:
+        return name, self.house.input.encode() if name == "processor.topic" else value
+
+
+def write(cluster: EmbeddedKafka, topic: str, records: Topic) -> None:
+    """The same records in a topic that is there: at the same offsets where it is empty, with the same timestamps."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for partition, some in records.items():
         for record in some:
             producer.produce(topic, record.value, record.key, partition, timestamp=record.timestamp)
     assert producer.flush(60) == 0
+
+
+def copy_topic(source: EmbeddedKafka, target: EmbeddedKafka, topic: str) -> None:
+    """The same topic in another cluster."""
+    records = read_topic(source.bootstrap_servers, topic)
+    write(target, target.create_topic(topic, partitions=len(records)), records)
