@@ -1,0 +1,145 @@
+"""Members come, go, are killed and come back, under both protocols of consumer groups; commits fail while partitions
+leave, and shutdowns take too long. Each story ends in an undisturbed run's bytes.
+
+That a process is killed in its restore, its replay or while partitions leave is in test_failpoints.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from processor.dev.load import Load, produce
+from recovery.house import CONSUMER_PROTOCOL, Fed, House, wait_until
+from recovery.test_commits import TOO_LITTLE, limit
+from recovery.test_recovery import replayed
+
+if TYPE_CHECKING:
+    from processor.dev.kafka import EmbeddedKafka
+    from processor.dev.process import ProcessorProcess
+    from processor.dev.reader import Topic
+
+    Reference = tuple[Topic, Topic]
+
+BOTH = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+KILLED, UNAVAILABLE = -signal.SIGKILL, 3
+SLOWLY = "commit.done=sleep:0.05"
+
+
+def under(house: House, protocol: str) -> House:
+    if protocol == "consumer":
+        house.properties = CONSUMER_PROTOCOL
+    return house
+
+
+@BOTH
+def test_members_join_and_leave_all_the_time(fed: Fed, reference: Reference, protocol: str) -> None:
+    """Each comes or goes as soon as the one before it has had its effect: in peace, or killed."""
+    house = under(fed.house, protocol)
+    house.static = False
+    one, two, three = (house.process(name) for name in ("one", "two", "three"))
+
+    def comes(process: ProcessorProcess) -> None:
+        process.start(SLOWLY).wait_event("running")
+        fed.feed(8)
+
+    def goes(process: ProcessorProcess) -> None:
+        fed.feed(8)
+        assert process.sigterm() == 0, process.log()[-3000:]
+
+    fed.feed(8)
+    comes(one)
+    comes(two)
+    two.sigkill()
+    comes(three)
+    goes(one)
+    comes(two)
+    goes(three)
+    fed.must_equal(reference)
+
+
+@BOTH
+def test_static_members_are_restarted_one_after_the_other(fed: Fed, reference: Reference, protocol: str) -> None:
+    """In peace, and killed. Their partitions wait for them."""
+    house = under(fed.house, protocol)
+    fed.feed(4)
+    one, two = house.process("one").start(SLOWLY), house.process("two").start(SLOWLY)
+    one.wait_ready()
+    two.wait_ready()
+    fed.feed(4)
+    one.sigkill()
+    restart(one)
+    fed.feed(4)
+    assert two.sigterm() == 0, two.log()[-3000:]
+    restart(two)
+    fed.must_equal(reference)
+
+
+def restart(process: ProcessorProcess) -> None:
+    """As a supervisor does: again, while the group takes the new process for a second one of its former life's name."""
+
+    def is_back() -> bool:
+        if not process.running:
+            assert process.exit_code in (0, KILLED, UNAVAILABLE), process.log()[-3000:]
+            process.start(SLOWLY)
+        return process.is_ready()
+
+    wait_until(is_back, "the member did not come back")
+
+
+def test_a_commit_fails_while_partitions_leave(house: House, reference: Reference) -> None:
+    """Nothing of theirs is committed then, and the next owner replays; those that stay take the way back, too."""
+    house.static = False
+    house.settings["state.snapshot_interval_seconds"] = 60  # so that there is always something to write
+    one = house.process("one").start(f"{SLOWLY};{house.hold('revoke.started', 1)}")
+    one.wait_event("running", times=4)
+    two = house.process("two").start()
+    one.wait_event("failpoint")
+    limit(house, TOO_LITTLE)
+    house.release("revoke.started")
+    one.wait_event("commit.failed")
+    limit(house, None)
+    two.wait_event("running")
+    assert "rewound" in [line["event"] for line in one.events()]
+    assert replayed(two) > 0
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_a_shutdown_that_hangs_ends_by_itself(house: House, reference: Reference) -> None:
+    process = house.process(processing__shutdown_seconds=1).start(f"{SLOWLY};{house.hold('revoke.started', 1)}")
+    process.wait_event("running")
+    assert process.sigterm() == UNAVAILABLE
+    line = process.events()[-1]
+    assert (line["event"], line["what"]) == ("hung", "the shutdown")
+    assert "loop.revoked" in line["at"]
+    assert "Nothing is lost" in line["hint"]
+    house.release("revoke.started")
+    process.start()
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_what_a_shutdown_has_no_time_to_write_is_replayed(
+    kafka: EmbeddedKafka, artifact: Path, tmp_path: Path, name: Callable[[str], str], topic: Callable[..., str]
+) -> None:
+    """More keys than one commit of a shutdown takes, and no time for a second one."""
+    source = topic("input", partitions=1)
+    produce(kafka.bootstrap_servers, source, Load(seed=5, events=30_000, keys=60_000, partitions=1))
+    settings = {"state.snapshot_interval_seconds": 60}
+    undisturbed = House(kafka, artifact, source, name("undisturbed"), tmp_path / "undisturbed", settings)
+    late = House(kafka, artifact, source, name("late"), tmp_path / "late", settings)
+    undisturbed.process().start()
+    process = late.process(processing__shutdown_seconds=1).start("revoke.started=sleep:1.1@1")
+    wait_until(lambda: sum(late.places().values()) > 20_000, "nothing was stepped")
+    assert process.sigterm() == 0, process.log()[-3000:]
+    unwritten = next(line["unwritten"] for line in process.events() if line["event"] == "leaving.late")
+    process.start()
+    late.finish()
+    assert replayed(process) >= unwritten > 0
+    undisturbed.finish()
+    late.must_equal(undisturbed.published())
