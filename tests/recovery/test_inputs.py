@@ -1,0 +1,176 @@
+"""Inputs and offsets that are not what they were: expired, moved, compacted, cut short, written in transactions.
+
+An input that was made anew or has more partitions, and a lost changelog, are in tests/reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from processor.dev.load import everything, send
+from processor.dev.reader import read_topic, source_of
+from processor.kafka.client import AlterConfigOpType, ConfigEntry, ConfigResource, Producer, ResourceType
+from processor.kafka.client import TopicPartition as Place
+from recovery.conftest import SETTINGS
+from recovery.house import PARTITIONS, wait_until
+from reset.reset_house import KILLED, ResetHouse
+
+if TYPE_CHECKING:
+    from processor.dev.kafka import EmbeddedKafka
+    from processor.dev.load import Event
+    from processor.dev.process import ProcessorProcess
+    from processor.dev.reader import Topic
+
+    Reference = tuple[Topic, Topic]
+
+START = dict.fromkeys(range(PARTITIONS), 0)
+WEEK_MS = 7 * 86_400_000
+
+
+@pytest.fixture
+def house(
+    kafka: EmbeddedKafka, artifact: Path, input_topic: str, name: Callable[[str], str], tmp_path: Path
+) -> Iterator[ResetHouse]:
+    house = ResetHouse(kafka, artifact, input_topic, name("g"), tmp_path, dict(SETTINGS))
+    yield house
+    house.close()
+
+
+def killed_with_much_to_replay(house: ResetHouse) -> ProcessorProcess:
+    process = house.process(state__snapshot_interval_seconds=60).start("commit.done=kill@6")
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
+    return process
+
+
+def events(count: int) -> list[Event]:
+    return list(everything(seed=12, events=count, keys=60, partitions=PARTITIONS, step_ms=5))
+
+
+def test_offsets_were_moved_and_are_set_again_and_then_expire(house: ResetHouse, reference: Reference) -> None:
+    process = killed_with_much_to_replay(house)
+    stood = house.committed()
+    for moved in (-1, 1):
+        house.move({number: offset + moved for number, offset in stood.items() if offset})
+        line = house.refused(process, "The group stands at", "set the group's offset to")
+        number = next(number for number in stood if f"in partition {number}," in line["fact"])
+        assert f"set the group's offset to {stood[number]} again" in line["hint"]
+    house.move(stood)
+    house.expire()
+    process.start()
+    house.finish()
+    house.must_equal(reference)
+
+
+def test_a_gap_that_was_accepted_is_counted_and_the_rest_is_answered_once(
+    house: ResetHouse, topic: Callable[..., str]
+) -> None:
+    house.input = topic("input", partitions=PARTITIONS)
+    send(house.kafka.bootstrap_servers, house.input, events(12_000))
+    process = killed_with_much_to_replay(house)
+    places = house.committed()
+    first = {number: max(1, offset // 2) for number, offset in places.items()}
+    admin = house.kafka.admin()  # kept until the answers are there
+    for future in admin.delete_records(
+        [Place(house.input, number, offset) for number, offset in first.items()]
+    ).values():
+        future.result()
+    house.refused(process, "but the input begins at", "processing.accept_gap = true")
+    house.processes.clear()
+    accepting = house.process(processing__accept_gap=True).start()
+    house.wait_caught_up()
+    missing = {line["partition"]: line["events"] for line in accepting.events() if line["event"] == "gap.accepted"}
+    assert missing == first
+    assert f"processor_gap_events_total {float(sum(first.values()))}" in (accepting.get("/metrics") or "")
+    house.finish()
+    predictions, dead_letters = house.published()
+    for number, end in house.ends().items():
+        answered = [source_of(record) for record in [*predictions[number], *dead_letters.get(number, [])]]
+        assert len(set(answered)) == len(answered)
+        offsets = [source[1] for source in map(source_of, predictions[number]) if source]
+        assert offsets == sorted(offsets)
+        assert offsets[-1] > end - 20
+
+
+def configure(house: ResetHouse, **config: str) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    admin = house.kafka.admin()  # kept until the answer is there
+    asked = [ConfigResource(ResourceType.TOPIC, house.input, incremental_configs=entries)]
+    for future in admin.incremental_alter_configs(asked).values():
+        future.result()
+
+
+def test_a_compacted_input_is_answered_where_every_commit_writes_what_it_changed(
+    house: ResetHouse, topic: Callable[..., str], truth: Any
+) -> None:
+    """What is compacted away has been answered before, and is in the states. Otherwise such an input is refused."""
+    compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.001", "segment.ms": str(WEEK_MS)}
+    house.input = topic("input", partitions=PARTITIONS, config=compacted)
+    house.refused(house.process(), "is compacted", "state.snapshot_interval_seconds = 0", "ConfigError")
+    house.processes.clear()
+    servers = house.kafka.bootstrap_servers
+    keyed = [event for event in events(6_000) if event.key is not None]  # such a topic takes no others
+    send(servers, house.input, keyed[:3_000])
+    process = house.process(state__snapshot_interval_seconds=0).start()
+    house.wait_caught_up()
+    process.sigkill()
+    known = read_topic(servers, house.input)
+
+    # One event in each partition begins a new segment; the old one, all of it answered, is compacted.
+    configure(house, segment_ms="100")
+    first = {event.partition: event for event in reversed(keyed[3_000:])}
+    send(servers, house.input, list(first.values()))
+    configure(house, segment_ms=str(WEEK_MS))
+    wait_until(
+        lambda: all(len(some) < len(known[n]) for n, some in read_topic(servers, house.input).items()),
+        "nothing was compacted",
+    )
+    begun = {id(event) for event in first.values()}
+    send(servers, house.input, [event for event in keyed[3_000:] if id(event) not in begun])
+    for number, some in read_topic(servers, house.input).items():
+        known[number] += [record for record in some if record.offset > known[number][-1].offset]
+    process.start()
+    house.finish()
+    house.must_be_right(house.published(), START, truth, inputs=known)
+
+
+def test_of_an_input_in_transactions_only_what_was_committed_is_answered(
+    house: ResetHouse, topic: Callable[..., str], truth: Any
+) -> None:
+    """Aborted events would change states; one transaction is open while the processor waits before it."""
+    house.input = topic("input", partitions=PARTITIONS)
+    producer = Producer(
+        {"bootstrap.servers": house.kafka.bootstrap_servers, "transactional.id": house.name, "log_level": 0}
+    )
+    producer.init_transactions(30)
+
+    def in_transaction(some: list[Event]) -> None:
+        producer.begin_transaction()
+        for event in some:
+            producer.produce(house.input, event.value, event.key, event.partition)
+        assert producer.flush(30) == 0
+
+    all_events = events(6_000)
+    for start in range(0, 4_000, 500):
+        in_transaction(all_events[4_000:4_300])
+        producer.abort_transaction(30)
+        in_transaction(all_events[start : start + 500])
+        producer.commit_transaction(30)
+    stable = read_topic(house.kafka.bootstrap_servers, house.input)
+    in_transaction(all_events[4_000:4_300])
+    process = house.process().start("commit.committed=kill@3")
+    assert process.wait_exit() == KILLED, process.log()[-3000:]
+    process.start()
+    wait_until(
+        lambda: all(house.places().get(n, -1) > some[-1].offset for n, some in stable.items()), "it did not get so far"
+    )
+    producer.abort_transaction(30)
+    send(house.kafka.bootstrap_servers, house.input, all_events[4_000:])
+    house.finish()
+    house.must_be_right(house.published(), START, truth)
