@@ -161,6 +161,20 @@ def test_every_affliction_of_the_kill_matrix_is_in_its_table() -> None:
     assert dict(re.findall(r"^\| `([a-z][\w-]+)` \| (.*?) \|", table, re.MULTILINE)) == TABLE
 
 
+def test_every_story_of_a_fault_is_told_by_a_test() -> None:
+    rows = [line for line in (ROOT / "docs" / "faults.md").read_text(encoding="utf-8").splitlines() if "`test_" in line]
+    tests = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in tests.findall(path.read_text("utf-8"))}
+    named = {name for row in rows for name in re.findall(r"`(test_\w+)`", row)}
+    assert named - there == set()
+    assert all(re.fullmatch(r"\| [^|]+ \| [^|]+ \| [^|]*`test_\w+`[^|]* \|", row) for row in rows)
+    # And every story of these files has its row.
+    told = (
+        ROOT / "tests" / "recovery" / f"test_{what}.py" for what in ("brokers", "commits", "groups", "inputs", "stores")
+    )
+    assert {name for path in told for name in tests.findall(path.read_text("utf-8"))} <= named
+
+
 def test_the_design_has_every_failpoint_and_the_bytes_of_a_record() -> None:
     assert set(re.findall(r"`((?:commit|assign|revoke|reset)\.[a-z_]+)`", DESIGN)) >= set(failpoints.NAMES)
     assert f"a header of {HEADER_BYTES} bytes" in DESIGN
