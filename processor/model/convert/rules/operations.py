@@ -14,6 +14,7 @@ from keras.src.ops import core, math, nn, numpy
 
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import RULES, Call, Flow, InTheWay, Rule, Tensor, rule_for
+from processor.model.convert.rules.pointwise import unit_length
 from processor.model.convert.rules.whole import call_by_name
 
 if TYPE_CHECKING:
@@ -94,6 +95,19 @@ class AlongAxes(OfOneSample):
                 _WINDOW,
             )
         return (flow.time,)
+
+
+class Normalized(AlongAxes):
+    """Divided by its length along some axes."""
+
+    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        operation, (flow,) = call.layer, call.flows
+        if operation.order != 2 or flow.time is None:
+            return super().step(call, inputs, state)
+        x = keras.ops.expand_dims(inputs[0], flow.time)
+        return [
+            keras.ops.squeeze(unit_length(x, operation.axis, operation.epsilon or keras.config.epsilon()), flow.time)
+        ], []
 
 
 class Reduced(AlongAxes):
@@ -229,7 +243,8 @@ _table(
     "TanhShrink Threshold TrueDivide Trunc Where ZerosLike",
     numpy, nn, core, math,
 )  # fmt: skip
-_table(AlongAxes(), "LogSoftmax Softmax Sparsemax Normalize Sort Argsort", nn, numpy)
+_table(AlongAxes(), "LogSoftmax Softmax Sparsemax Sort Argsort", nn, numpy)
+_table(Normalized(), "Normalize", nn)
 _table(Reduced(), "All Amax Amin Any Argmax Argmin CountNonzero Logsumexp Max Mean Median Min Prod Std Sum Var Norm",
        numpy, math)  # fmt: skip
 _table(Contracted(), "Matmul Dot", numpy)

@@ -152,7 +152,7 @@ class LearntStatistics(Positioned):
             )
 
 
-@rule_for(layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization, layers.Softmax)
+@rule_for(layers.LayerNormalization, layers.RMSNormalization, layers.Softmax)
 class OverAxes(Positioned):
     """What compares the numbers along some axes, of which time must be none."""
 
@@ -163,6 +163,22 @@ class OverAxes(Positioned):
                 f"axis={layer.axis} takes in the axis of time: each answer depends on all samples of the sequence.",
                 ["Give {layer} axis=-1, and train the model again."],
             )
+
+
+@rule_for(layers.UnitNormalization)
+class UnitLength(OverAxes):
+    """Divided by its length. LiteRT would fuse Keras' own way into an operation that makes NaN of zeros."""
+
+    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
+        if flow.time is None:
+            return unit_length(sample, layer.axis, 1e-12)
+        return keras.ops.squeeze(unit_length(keras.ops.expand_dims(sample, flow.time), layer.axis, 1e-12), flow.time)
+
+
+def unit_length(x: Tensor, axis: Any, least: float) -> Tensor:
+    """x divided by its Euclidean length along the axes, which counts as `least` at the least."""
+    length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=True))
+    return x / keras.ops.maximum(length, least)
 
 
 @rule_for(layers.Normalization)
