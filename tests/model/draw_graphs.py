@@ -20,7 +20,7 @@ import numpy as np
 
 import processor
 from model import random_graphs
-from processor.model.convert import ConversionRefused, Obstacle
+from processor.model.convert import ConversionRefused, Obstacle, properties
 
 SAMPLES = 7
 
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--graphs", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the seed of the first")
     asked = parser.parse_args()
+    properties.LONG_RUN = properties.SEQUENCE  # ten thousand samples each would take most of the time
     seen: collections.Counter[str] = collections.Counter()
     began = time.monotonic()
     for seed in range(asked.first, asked.first + asked.graphs):

@@ -114,7 +114,7 @@ class TestExact:
         names = set(checks(fixed[2]))
         assert names == {
             "a row by itself", "any split", "interleaved keys", "causality", "the model itself", "every prefix",
-            "the long run", "every slot alive",
+            "the long run", "every slot alive", "extreme inputs",
         }  # fmt: skip
         assert set(checks(tumbling[2])) - names == {"a new sequence after N"}
         assert all(check["passed"] for check in (checks(fixed[2]) | checks(tumbling[2])).values())
@@ -235,6 +235,35 @@ class TestSabotage:
         error.render(console)
         assert "guilty" in console.file.getvalue()  # type: ignore[attr-defined]
 
+    def test_a_rule_that_is_wrong_for_extreme_samples_only(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def clipped(right: Any, call: Any, inputs: Any, state: Any) -> Any:
+            return right.step(call, [ops.clip(inputs[0], -50, 50)], state)
+
+        sabotage(monkeypatch, layers.LSTM, clipped)
+        model = models.sequential(layers.LSTM(3))
+        model.set_weights([model.get_weights()[0] * 0.01, *model.get_weights()[1:]])
+        with pytest.raises(ConversionRefused) as caught:
+            processor.convert(model, tmp_path / "artifact")
+        assert caught.value.cause.startswith("extreme inputs")
+
+    def test_a_rule_that_is_wrong_after_thousands_of_samples(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """A count that stands still, as one in half precision would."""
+
+        def standing(right: Any, call: Any, inputs: Any, state: Any) -> Any:
+            outputs, (total, rest, count) = right.step(call, inputs, state)
+            return outputs, [total, rest, ops.minimum(count, 2048)]
+
+        monkeypatch.setattr(properties, "LONG_RUN", 10_000)
+        sabotage(monkeypatch, layers.GlobalAveragePooling1D, standing)
+        model = models.sequential(layers.GlobalAveragePooling1D())
+        with pytest.raises(ConversionRefused) as caught:
+            processor.convert(model, tmp_path / "artifact")
+        assert caught.value.cause.startswith("the long run")
+
     def test_an_earlier_artifact_is_left_as_it_is(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         model = models.sequential(layers.LSTM(4), layers.Dense(1))
         processor.convert(model, tmp_path / "artifact")
@@ -304,7 +333,7 @@ class TestProperties:
 
         finding = properties.rows_alone(self.subject(fixed[1], spoil))
         assert not finding.passed
-        assert "NaN" in finding.detail
+        assert "in neighbouring rows" in finding.detail
 
     def test_memory_outside_of_the_state(self, fixed: tuple[Any, Path, Report]) -> None:
         def spoil(engine: Any, y: Any, _: Any) -> None:
@@ -397,18 +426,18 @@ class TestExamples:
             assert given.values["samples"].tobytes() == x[::2].tobytes()
 
     def test_an_error_in_them_alone_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A rule that is wrong for large numbers only, of which there are none among the random ones."""
+        """A rule that is wrong for one number only, which is none of the random ones."""
 
-        def clipped(right: Any, call: Any, inputs: Any, state: Any) -> Any:
-            return right.step(call, [ops.clip(inputs[0], -50, 50)], state)
+        def blind(right: Any, call: Any, inputs: Any, state: Any) -> Any:
+            return right.step(call, [ops.where(ops.equal(inputs[0], 0.75), 0.0, inputs[0])], state)
 
-        sabotage(monkeypatch, layers.LSTM, clipped)
-        model = models.sequential(layers.LSTM(3))
-        model.set_weights([model.get_weights()[0] * 0.01, *model.get_weights()[1:]])
+        sabotage(monkeypatch, layers.LSTM, blind)
+        model, own = models.sequential(layers.LSTM(3)), models.sequences(3, 5)
         processor.convert(model, tmp_path / "a")
+        own[1, 2] = 0.75
         with pytest.raises(ConversionRefused) as caught:
-            processor.convert(model, tmp_path / "b", examples=models.sequences(3, 5) * 200)
-        assert "given sequence" in caught.value.cause
+            processor.convert(model, tmp_path / "b", examples=own)
+        assert "given sequence 1, after sample 3" in caught.value.cause
 
     def test_labels(self, fixed: tuple[Any, Path, Report], tmp_path: Path) -> None:
         """How good the step is on sequences with known answers, beside the model itself."""

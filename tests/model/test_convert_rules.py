@@ -72,7 +72,12 @@ CHAINS: dict[str, tuple[Callable[[], list[Any]], list[str]]] = {
             layers.LSTM(4, return_sequences=True),
             layers.GlobalAveragePooling1D(),
         ],
-        ["0.last", "0.last", "0.h", "0.c", "0.sum", "0.count"],
+        ["0.last", "0.last", "0.h", "0.c", "0.sum", "0.rest", "0.count"],
+    ),
+    "unit length": (
+        # Of the random sequences one is all zeros, which LiteRT's own way of this would make NaN of.
+        lambda: [layers.UnitNormalization(), layers.Lambda(lambda x: ops.normalize(x - x, axis=-1) + x)],
+        [],
     ),
     "greatest": (lambda: [layers.Dense(3), layers.GlobalMaxPooling1D(keepdims=True), layers.Flatten()], ["0.max"]),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from processor.model.convert import properties
 from processor.model.convert.graph import walk
 from processor.model.convert.machine import Stepped, Tumbling
 from processor.model.convert.properties import Finding
-from processor.model.convert.sequences import random_sequences
+from processor.model.convert.sequences import FARTHEST, ROWS, extreme_sequences, random_sequences
 from processor.model.convert.toggles import free
 from processor.model.convert.truth import scaled_error
 from processor.model.convert.twins import precisions
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 EVERY_PREFIX: Final = 128
 """Up to here every prefix is compared; beyond, one at each power of two."""
-LONG_RUN: Final = 512
+_MOST_NUMBERS: Final = 1 << 24
+"""As many numbers the long run may hold at once, for inputs and states: images make it shorter."""
 _WINDOWS: Final = 8
 """So many windows are compared, each a sample on."""
 OWN_ROUNDINGS: Final = 16
@@ -59,6 +62,10 @@ class Errors:
             self.greatest[name] = error
             row = max(range(len(truth)), key=lambda r: scaled_error(got[r], truth[r]))
             self.where[name] = place.replace("{row}", str(row))
+
+    def until(self, length: int) -> float:
+        """The greatest error of all outputs after no more than so many samples."""
+        return max((e for seen in self.growth.values() for n, e in seen.items() if n <= length), default=0.0)
 
     @property
     def worst(self) -> tuple[float, str]:
@@ -132,14 +139,23 @@ def own_causality(subject: Subject, truth: Truth, tolerance: float) -> Finding:
 
 
 def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick: Tick) -> tuple[Finding, Errors, str]:
-    """How the error grows over hundreds of samples; above the tolerance only as far as rounding itself explains it."""
+    """How the error grows over thousands of samples; above the tolerance only as far as rounding itself explains it."""
     errors = Errors()
-    last = min(LONG_RUN, subject.artifact.length or LONG_RUN)
-    every_prefix(subject, truth, errors, powers(first, last) or [last], "random", tick)
+    last = _long(subject)
+    long = dataclasses.replace(subject, sequences=random_sequences(subject.sequences.interface, last, 8))
+    middle = min(last, properties.SEQUENCE)
+    lengths = sorted({*powers(first, middle), *(n for n in (4 * middle,) if n < last), last})
+    every_prefix(long, truth, errors, lengths, "random", tick)
     error, where = errors.worst
     if error <= tolerance:
         return Finding("the long run", True, f"up to {last} samples", error), errors, ""
-    rounding = truth.rounding(subject.sequences.part(0, last))
+    rounding = truth.rounding(long.sequences)
+    if not rounding and errors.until(middle) <= tolerance:
+        remark = (
+            f"After {last} samples the step is up to {error:.1e} from the model, and after {middle} within the "
+            "tolerance. Whether that is the model's own rounding cannot be told: it has no float64 twin."
+        )
+        return Finding("the long run", True, f"up to {middle} samples", errors.until(middle)), errors, remark
     if error > OWN_ROUNDINGS * rounding:
         return Finding("the long run", False, where, error), errors, ""
     remark = (
@@ -147,6 +163,40 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
         f"from exact ones, and the step's are {error:.1e} from those. Fresh starts now and then keep it exact."
     )
     return Finding("the long run", True, f"{where}: as far as rounding explains it", error), errors, remark
+
+
+def _long(subject: Subject) -> int:
+    """How long the long run is: no longer than a sequence of the mode, and no more than memory holds."""
+    sizes = [int(np.prod(spec.shape)) for spec in subject.artifact.inputs]
+    most = max(properties.SEQUENCE, _MOST_NUMBERS // (ROWS * max(1, *sizes, subject.artifact.words)))
+    return min(properties.LONG_RUN, subject.artifact.length or properties.LONG_RUN, most)
+
+
+def extremes(subject: Subject, truth: Truth, tolerance: float, lengths: list[int]) -> tuple[Finding | None, str]:
+    """Samples far from all that the model was trained on: the step errs with the model, as far as rounding goes.
+
+    Where the step has no number, nothing wrong is published: that is told, and is no failure.
+    """
+    interface = subject.sequences.interface
+    if not any(entry.spec.dtype == "float32" for entry in interface.entries):
+        return None, ""
+    chosen = [t for t in lengths if span(subject.artifact, t) and (t & (t - 1) == 0 or t == lengths[0])][:5]
+    far = dataclasses.replace(subject, sequences=extreme_sequences(interface, max(chosen)))
+    errors = Errors()
+    every_prefix(far, truth, errors, chosen, "extreme", None)
+    if not np.isfinite(errors.worst[0]):
+        return None, (
+            f"For extreme samples (up to {FARTHEST:.0e}) the step has no number where the trained model has one: "
+            f"{errors.worst[1]}. Such events are refused, and change no state."
+        )
+    error, where = errors.worst
+    passed = error <= tolerance
+    if not passed:
+        rounding = truth.rounding(far.sequences.part(*(span(subject.artifact, chosen[-1]) or (0, 1))))
+        passed = error <= OWN_ROUNDINGS * rounding or not rounding
+        if passed:
+            where += ": as far as rounding explains it" if rounding else ": it has no float64 twin to tell rounding by"
+    return Finding("extreme inputs", passed, f"up to {FARTHEST:.0e}" if error <= tolerance else where, error), ""
 
 
 def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str | None:
@@ -173,7 +223,8 @@ def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str |
         for (call, _), truth_of in zip(pairs, known, strict=True):
             number = call.targets[0]
             time, last = graph.flows[number].time, t == sequences.length - 1
-            wanted = truth_of if time is None else np.moveaxis(truth_of, time, 1)[:, t]
+            # Rows of zeros before the first sample are there in the model, and not in the step.
+            wanted = truth_of if time is None else np.moveaxis(truth_of, time, 1)[:, t + graph.flows[number].lead]
             got = np.asarray(keras.ops.cast(values[number], "float32"))
             if (time is not None or last) and got.shape == wanted.shape and scaled_error(got, wanted) > tolerance:
                 wrong.add(number)

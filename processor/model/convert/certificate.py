@@ -3,7 +3,7 @@
 1. A row's bits depend on nothing but the row; where the kernels do not keep that, one tile size is fixed.
 2. Properties of the step by itself: any split, saving and restoring, interleaved keys, causality, `tumbling`'s restart.
 3. Every prefix of random and given sequences, against the trained model.
-4. The long run: how the error grows, held against what rounding costs the model itself.
+4. Extreme inputs, and the long run: how the error grows, held against what rounding costs the model itself.
 5. Where the truth came from a twin: the twin against the model itself, at the model's own shape.
 """
 
@@ -91,9 +91,14 @@ class Certificate:
 
 
 def certify(
-    draft: Artifact, built: Built, truth: Truth, given: Sequences | None, progress: Progress
+    draft: Artifact,
+    built: Built,
+    truth: Truth,
+    given: Sequences | None,
+    progress: Progress,
 ) -> tuple[Artifact, Certificate]:
     """Checks the draft of an artifact. Returns it with its tile and its golden vectors, and what was found.
+
 
     Where the certificate did not pass, `failure` says why, and no file may be written.
     """
@@ -129,13 +134,13 @@ def _with_tile(
 def _samples(draft: Artifact, lengths: list[int]) -> int:
     """How long the random sequences are: past the restart of a short `tumbling`, and as long as the long run."""
     if draft.length is None:
-        return accuracy.LONG_RUN
+        return properties.SEQUENCE
     if draft.mode == "window" or not draft.exact_prefix:
         return max(lengths) + 3
     return (
         max(2 * draft.length, max(lengths)) + 3
         if draft.length <= len(lengths)
-        else min(draft.length, accuracy.LONG_RUN) + 3
+        else min(draft.length, properties.SEQUENCE) + 3
     )
 
 
@@ -177,6 +182,9 @@ def _against_the_model(
     error, where = errors.worst
     name = "every prefix" if artifact.mode != "window" and artifact.exact_prefix else "every window"
     certificate.findings.append(Finding(name, error <= tolerance, f"{len(lengths)} lengths; worst: {where}", error))
+    extreme, remark = accuracy.extremes(subject, truth, tolerance, lengths)
+    certificate.findings += [extreme] if extreme else []
+    certificate.remarks += [remark] if remark else []
     if error > tolerance:
         certificate.rounding = truth.rounding(subject.sequences.part(0, longest))
     if name == "every window":

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from processor.types import Features, Float32Array
 
 MOST_ROWS: Final = 512
+SEQUENCE: Final = 512
+"""Samples of the random sequences, where the mode sets no end to them."""
+LONG_RUN = 10_000
+"""Samples of the long run."""
+_GARBAGE: Final = (np.nan, np.inf, -3e38)
 _SIZES: Final = (1, 2, 3, 4, 7, 8, 16, 33, 64, 100, 128, 255, 256, 511, 512)
 
 
@@ -93,21 +98,22 @@ def rows_alone(subject: Subject) -> Finding:
     samples, states = subject.many_rows(MOST_ROWS)
     truth = np.concatenate(subject.step(engine, samples, states), axis=1)
     rng = np.random.default_rng(2)
-    for size in _SIZES:
+    for turn, size in enumerate(_SIZES):
         rows = rng.permutation(MOST_ROWS)[:size]
         answer = np.concatenate(subject.step(engine, some_rows(samples, rows), states[rows]), axis=1)
         if not same_bits(answer, truth[rows]):
             return Finding(name, False, f"{size} rows at once give other bits than {MOST_ROWS}")
         spoilt = rng.random(size) < 0.5
         bad_samples, bad_states = some_rows(samples, rows), states[rows].copy()
+        garbage = _GARBAGE[turn % len(_GARBAGE)]
         for values in bad_samples.values():
-            values[spoilt] = np.nan if values.dtype.kind == "f" else 0
-        bad_states[spoilt, : subject.artifact.float_words] = np.nan
+            values[spoilt] = garbage if values.dtype.kind == "f" else 0
+        bad_states[spoilt, : subject.artifact.float_words] = garbage
         answer = np.concatenate(subject.step(engine, bad_samples, bad_states), axis=1)
         if not same_bits(answer[~spoilt], truth[rows][~spoilt]):
-            return Finding(name, False, f"NaN in neighbouring rows changes a row, {size} rows at once")
+            return Finding(name, False, f"{garbage} in neighbouring rows changes a row, {size} rows at once")
     tile = f"tiles of {subject.artifact.tile}" if subject.artifact.tile else f"1 to {MOST_ROWS} rows"
-    return Finding(name, True, f"same bits in {tile}, in any order, beside NaN")
+    return Finding(name, True, f"same bits in {tile}, in any order, beside NaN, infinities and garbage")
 
 
 def splits(subject: Subject) -> Finding:

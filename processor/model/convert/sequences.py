@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ROWS: Final = 8
 MOST_GIVEN: Final = 64
 """As many of the user's sequences are tried, spread evenly over all of them."""
+FARTHEST: Final = 1e12
+"""The extreme inputs' scale. (Beyond, the squares in a normalization have no number; numbers below 1e-37 are
+zeros to TensorFlow, and not to LiteRT.)"""
 _MOST_TOKENS: Final = 4
 """How many tokens are tried of an input that nothing says the vocabulary of."""
 _FORM: Final = "Examples are sequences [rows, samples, *sample shape], in an .npz file or a mapping by input name."
@@ -104,6 +107,21 @@ def random_sequences(interface: Interface, length: int, seed: int = 0) -> Sequen
         steps = 1 if entry.time is None else length
         numbers = _tokens(entry, steps, rng) if entry.spec.dtype == "int32" else _numbers(entry, steps, rng)
         values[entry.spec.name] = numbers[:, 0] if entry.time is None else numbers
+    return Sequences(interface, values)
+
+
+def extreme_sequences(interface: Interface, length: int) -> Sequences:
+    """The same with numbers from hardly any to FARTHEST; tokens as they are."""
+    plain = random_sequences(interface, length, 9)
+    scales = np.array([1e2, 1e4, 1e6, FARTHEST, 1e-20, 1e-30, 1e4, 1e2], np.float32)
+    values = {}
+    for entry in interface.entries:
+        numbers = plain.values[entry.spec.name]
+        if entry.spec.dtype == "float32":
+            numbers = numbers * scales.reshape(-1, *(1,) * (numbers.ndim - 1))
+            if entry.time is not None:
+                numbers[0, : length // 2] = 0.0  # a jump out of silence
+        values[entry.spec.name] = numbers
     return Sequences(interface, values)
 
 

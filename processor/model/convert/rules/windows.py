@@ -109,7 +109,10 @@ class PaddedLeft(Rule):
 
 @rule_for(layers.GlobalAveragePooling1D)
 class RunningMean(Rule):
-    """The sum and the count of the samples so far; of those that no mask leaves out, where there is one."""
+    """The sum and the count of the samples so far; of those that no mask leaves out, where there is one.
+
+    The sum carries what its rounding left out (`rest`): alone, it would drift, and at last stand still.
+    """
 
     kind: ClassVar[str] = "running"
 
@@ -118,17 +121,20 @@ class RunningMean(Rule):
         return (None,)
 
     def pieces(self, call: Call) -> tuple[Piece, ...]:
-        return (Piece("sum", np.zeros(call.flows[0].shape, np.float32)), Piece("count", np.zeros((), np.int32)))
+        zeros = np.zeros(call.flows[0].shape, np.float32)
+        return (Piece("sum", zeros), Piece("rest", zeros), Piece("count", np.zeros((), np.int32)))
 
     def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        (total, count), sample, place = state, inputs[0], call.place("mask")
+        (before, rest, count), sample, place = state, inputs[0], call.place("mask")
         seen = tf.ones_like(count) if place is None else tf.cast(inputs[place], tf.int32)
         count += seen
-        total += sample if place is None else sample * tf.cast(seen, sample.dtype)[:, None]
+        more = (sample if place is None else sample * tf.cast(seen, sample.dtype)[:, None]) - rest
+        total = before + more
+        rest = (total - before) - more
         # With nothing seen, Keras says NaN; a division by zero would make one of either sign, as the kernel likes.
         mean = total / tf.cast(tf.maximum(count, 1), total.dtype)[:, None]
         mean = tf.where((count > 0)[:, None], mean, tf.constant(np.nan, total.dtype))
-        return [mean[:, None] if call.layer.keepdims else mean], [total, count]
+        return [mean[:, None] if call.layer.keepdims else mean], [total, rest, count]
 
 
 @rule_for(layers.GlobalMaxPooling1D)
