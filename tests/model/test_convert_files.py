@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import processor
 from model import models
 from processor.errors import ConfigError
 from processor.model.convert import ConversionRefused, Obstacle
+from processor.model.convert.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +226,66 @@ class TestStrangers:
         error = refused(path)
         assert (error.reason, error.layer) == (Obstacle.UNREADABLE, path.name)
         assert "Traceback" not in str(error)
+
+    @pytest.mark.parametrize("ending", [".h5", ".keras"])
+    def test_bits_flipped(self, ending: str, tmp_path: Path) -> None:
+        """Refused, or (where it hit a weight) another model that the step graph is proven against: nothing else."""
+        model, path = models.sequential(layers.LSTM(3)), tmp_path / f"model{ending}"
+        model.save(path)
+        content, rng = path.read_bytes(), np.random.default_rng(5)
+        loaded, reasons = 0, set()
+        for _ in range(25):
+            damaged = bytearray(content)
+            for place in rng.integers(0, len(content), 3):
+                damaged[place] ^= 1 << int(rng.integers(0, 8))
+            path.write_bytes(bytes(damaged))
+            try:
+                load(path)
+                loaded += 1
+            except ConversionRefused as error:
+                reasons.add(error.reason)
+        assert loaded < 25
+        assert reasons <= {Obstacle.UNREADABLE, Obstacle.CUSTOM_CODE, Obstacle.NOT_BUILT}
+
+    @pytest.mark.parametrize("ending", [".h5", ".keras"])
+    @pytest.mark.parametrize(("units", "words"), [(10**9, "units is 1000000000"), (60_000, "")])
+    def test_larger_than_its_weights(self, units: int, words: str, ending: str, tmp_path: Path) -> None:
+        """A file of kilobytes that asks for gigabytes: the second one's kernel alone would take 58."""
+        path = tmp_path / f"model{ending}"
+        models.sequential(layers.LSTM(3, name="it")).save(path)
+        if ending == ".h5":
+            config, put = described(path)
+            config["config"]["layers"][1]["config"]["units"] = units
+            put(config, "3.15.1")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                contents = {name: archive.read(name) for name in archive.namelist()}
+            config = json.loads(contents["config.json"])
+            config["config"]["layers"][1]["config"]["units"] = units
+            contents["config.json"] = json.dumps(config).encode()
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, content in contents.items():
+                    archive.writestr(name, content)
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        error = refused(path)
+        assert (error.reason, words in error.cause) == (Obstacle.UNREADABLE, True)
+        assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+    def test_an_archive_that_unpacks_to_anything(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.keras"
+        models.sequential(layers.LSTM(2)).save(path)
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("assets/zeros", bytes(200 << 20))
+        assert "far more than weights can be packed" in refused(path).cause
+
+    def test_a_million_unrolled_samples(self, tmp_path: Path) -> None:
+        """Keras would put each of them into its graph, one by one."""
+        path = tmp_path / "model.h5"
+        models.sequential(layers.LSTM(2, unroll=True), shape=(4, 3)).save(path)
+        config, put = described(path)
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None, 1_000_000, 3]
+        put(config, "3.15.1")
+        assert any("unroll" in line for line in load(path).repairs)
 
     @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.onnx", "model", "model.pt"])
     def test_garbage(self, name: str, tmp_path: Path) -> None:

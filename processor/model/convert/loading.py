@@ -16,9 +16,10 @@ import keras
 
 from processor.errors import ConfigError
 from processor.model.convert.activations import hard_sigmoid_of_keras_2
+from processor.model.convert.memory import bounded_memory
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
-from processor.model.convert.repairs import refuse_code, repair, uses_old_hard_sigmoid
+from processor.model.convert.repairs import refuse_code, refuse_sizes, repair, uses_old_hard_sigmoid
 
 _SAVE_AGAIN: Final = "Save the model with model.save('model.keras') in Keras 3."
 _FROM_SAVED_MODEL: Final = (
@@ -26,6 +27,7 @@ _FROM_SAVED_MODEL: Final = (
     "variables), and model.save('model.keras') in Keras 3."
 )
 _MOST_DESCRIPTION: Final = 64 * 1024 * 1024
+_MOST_TIMES: Final = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,9 @@ def _load_zip(path: Path) -> Loaded:
         raise _unreadable(path, "It is no .keras file, or only the beginning of one.", "Copy the file again.")
     try:
         with zipfile.ZipFile(path) as archive:
+            claimed = sum(item.file_size for item in archive.infolist())
+            if claimed > _MOST_TIMES * path.stat().st_size + _MOST_DESCRIPTION:
+                raise ValueError(f"it would unpack to {claimed} bytes, far more than weights can be packed")
             config = _json(archive, "config.json")
             metadata = _json(archive, "metadata.json")
     except (KeyError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -124,6 +129,7 @@ def _mend(config: Any, version: str, path: Path) -> list[str]:
     if not isinstance(config, dict):
         raise _unreadable(path, "Its description of the model is none.", _SAVE_AGAIN)
     refuse_code(config, str(path))
+    refuse_sizes(config, str(path))
     return repair(config, version, str(path))
 
 
@@ -148,7 +154,8 @@ def _finish(source: Path, path: Path, config: dict[str, Any], version: str, repa
     # Keras looks for the layer inside a wrapper among the custom objects only, where the file is an old one.
     known = {name: kind for name, kind in vars(keras.layers).items() if isinstance(kind, type)}
     try:
-        with silence(), keras.saving.custom_object_scope(known if source.suffix != ".keras" else {}):
+        scope = keras.saving.custom_object_scope(known if source.suffix != ".keras" else {})
+        with silence(), scope, bounded_memory(_unpacked(path)):
             model = keras.saving.load_model(source, compile=False, safe_mode=True)
     except ConversionRefused:
         raise
@@ -159,6 +166,14 @@ def _finish(source: Path, path: Path, config: dict[str, Any], version: str, repa
     if uses_old_hard_sigmoid(config, version):
         repairs = [*repairs, *_restore_hard_sigmoid(model)]
     return Loaded(model, str(path), repairs)
+
+
+def _unpacked(path: Path) -> int:
+    """How many bytes a file's content takes in memory, about."""
+    if path.suffix.lower() != ".keras":
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(item.file_size for item in archive.infolist())
 
 
 def _restore_hard_sigmoid(model: Any) -> list[str]:

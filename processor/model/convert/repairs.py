@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OLD_HARD_SIGMOID: Final = "hard_sigmoid"
 _RECURRENT: Final = {"LSTM", "GRU", "SimpleRNN", "RNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM2D"}
 _CUDNN: Final = {"CuDNNLSTM", "CuDNNGRU"}
+_GREATEST_SIZE: Final = 1 << 26
 _ACTIVATIONS: Final = ("activation", "recurrent_activation")
 
 
@@ -56,6 +57,30 @@ def refuse_code(config: Any, name: str) -> None:
             )
 
 
+def refuse_sizes(config: Any, name: str) -> None:
+    """Raises ConversionRefused where a description names sizes that no model has."""
+    for layer in layers_of(config):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            continue
+        for key, value in inner.items():
+            if "seed" not in key and any(size > _GREATEST_SIZE for size in _whole_numbers(value)):
+                raise ConversionRefused(
+                    f"The layer {inner.get('name', layer['class_name'])!r} in {name} has a size that no model has.",
+                    layer=str(inner.get("name", layer["class_name"])),
+                    reason=Obstacle.UNREADABLE,
+                    cause=f"Its {key} is {str(value)[:100]}.",
+                )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _whole_numbers(item)
+
+
 def repair(config: dict[str, Any], keras_version: str, name: str) -> list[str]:
     """Changes a model's description in place. Returns what was done, a sentence each.
 
@@ -89,6 +114,9 @@ def _repair_recurrent(kind: str, inner: dict[str, Any], label: str, old: bool) -
     if kind not in _RECURRENT:
         return []
     done = []
+    if inner.get("unroll"):
+        inner["unroll"] = False
+        done.append(f"{label}: unroll=True was dropped, which changes nothing but how it is run.")
     if "time_major" in inner:
         if inner["time_major"]:
             raise ConversionRefused(
