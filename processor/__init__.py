@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 from processor.version import __version__
 
 if TYPE_CHECKING:
-    from processor.model.convert import ConversionRefused, convert, verify
+    from processor.model.convert import ConversionRefused, convert, export_pytorch, verify
     from processor.model.states import load_states, save_states
     from processor.model.stepper import load
 
-__all__ = ["ConversionRefused", "__version__", "convert", "load", "load_states", "save_states", "verify"]
+__all__ = [
+    "ConversionRefused",
+    "__version__",
+    "convert",
+    "export_pytorch",
+    "load",
+    "load_states",
+    "save_states",
+    "verify",
+]
 
 _HOMES = {
     "ConversionRefused": "processor.model.convert",
     "convert": "processor.model.convert",
+    "export_pytorch": "processor.model.convert",
     "load": "processor.model.stepper",
     "load_states": "processor.model.states",
     "save_states": "processor.model.states",

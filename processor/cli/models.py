@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="Trained model: a .keras or .h5 file.")],
+    model: Annotated[Path, typer.Argument(help="Trained model: a .keras or .h5 file, or an .npz of PyTorch's.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Artifact directory to write.")] = Path(
         "artifacts/model"
     ),
@@ -64,7 +64,7 @@ def convert(
     html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
-    """Turn a trained Keras model into an artifact, and prove that it says the same.
+    """Turn a trained Keras or PyTorch model into an artifact, and prove that it says the same.
 
     Prints the layers with their rules, the slots of a key's state and the greatest error; or the layer in the way, why,
     and what to do. Needs the extra `convert` (TensorFlow).

@@ -1,4 +1,7 @@
-"""What people asked for, scenario by scenario, in the library. S8 needs PyTorch, S10's takeover a running processor."""
+"""What people asked for, scenario by scenario, in the library.
+
+S8 (PyTorch) is tests/model/test_pytorch.py, S11 docs/answers.md, and S10's takeover needs a running processor.
+"""
 
 from __future__ import annotations
 
@@ -119,6 +122,37 @@ def test_s4_trained_stateful_served_with_any_batch(tmp_path: Path) -> None:
     answers = np.asarray(processor.load(tmp_path / "a").run(x))
     np.testing.assert_allclose(answers[:, 6], truth, atol=TOLERANCE)
     assert processor.load(tmp_path / "a").run(x[:3]).tobytes() == answers[:3].tobytes()  # type: ignore[union-attr]
+
+
+def test_s6_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
+    """What people fall back on is another question: six samples that never were. (benchmarks.stepping has its cost.)"""
+    model, stepper = two_lstms
+    x = models.sequences(4, 1)
+    padded = np.concatenate([np.zeros((4, 6, 3), np.float32), x], axis=1)
+    stepped = np.asarray(stepper.run(x))[:, 0]
+    np.testing.assert_allclose(stepped, model(x), atol=TOLERANCE)
+    assert np.abs(stepped - np.asarray(model(padded))).max() > 1e-3
+
+
+def test_s7_as_a_model_that_cannot_be_walked(tmp_path: Path) -> None:
+    """Its code takes tensors apart by TensorFlow: it says so, and names the way out (test_convert_graphs goes it)."""
+
+    class Bands(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="bands")
+            self.shared = layers.LSTM(3, return_sequences=True)
+
+        def call(self, x: Any) -> Any:
+            import tensorflow as tf
+
+            return tf.concat([self.shared(band) for band in tf.unstack(x, axis=1)], axis=-1)
+
+    model = Bands()
+    model(np.zeros((1, 3, 5, 4), np.float32))
+    with pytest.raises(processor.ConversionRefused) as caught:
+        processor.convert(model, tmp_path / "a")
+    assert (caught.value.layer, caught.value.reason) == ("bands", "no_graph")
+    assert any("initial_state() and step(features, state)" in remedy for remedy in caught.value.remedies)
 
 
 def test_s7_one_lstm_shared_by_parallel_streams(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from processor.model.convert.pytorch.export import export_pytorch
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
 
-__all__ = ["RULE_API", "ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "verify"]
+__all__ = ["RULE_API", "ConversionRefused", "NotThisModel", "Obstacle", "Report", "convert", "export_pytorch", "verify"]
 
 RULE_API: Final = ("Call", "Flow", "InTheWay", "Piece", "Rule", "rule_for")
 """What a rule of one's own is made of: `from processor.model.convert import Rule, rule_for` (imports Keras)."""
@@ -47,7 +48,8 @@ def convert(
 ) -> Report:
     """Turns a trained model into an artifact, and proves first that it says the same.
 
-    `model`: a keras.Model, or the path of a `.keras` or `.h5` file; `mode`: auto, carry, tumbling or window; `length`:
+    `model`: a keras.Model, a torch.nn.Module, or the path of a `.keras` or `.h5` file, or of an `.npz` that
+    `export_pytorch` wrote; `mode`: auto, carry, tumbling or window; `length`:
     the N of tumbling or the T of window, by default the model's own T; `examples`: sequences
     [rows, samples, *sample shape] to be tried beside random ones, as an array, a mapping by input name, or the path of
     an .npz; `tolerance`: the greatest |error| / max(1, |truth|) that is let through; `time_axis`: where time lies in

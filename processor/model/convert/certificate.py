@@ -4,7 +4,8 @@
 2. Properties of the step by itself: any split, saving and restoring, interleaved keys, causality, `tumbling`'s restart.
 3. Every prefix of random and given sequences, against the trained model.
 4. Extreme inputs, and the long run: how the error grows, held against what rounding costs the model itself.
-5. Where the truth came from a twin: the twin against the model itself, at the model's own shape.
+5. Where the truth came from a twin: the twin against the model itself, at the model's own shape; and where the model
+   was made from one of PyTorch: against the answers that PyTorch itself gave.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from processor.model.artifact import STEPS, Golden
 from processor.model.convert import accuracy, properties
 from processor.model.convert.accuracy import Errors
 from processor.model.convert.properties import Finding, Subject
+from processor.model.convert.pytorch.recorded import against_pytorch
 from processor.model.convert.sequences import ROWS, random_sequences
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from processor.model.artifact import Artifact
     from processor.model.convert.interface import Interface
     from processor.model.convert.modes import Built
+    from processor.model.convert.pytorch.description import Description
     from processor.model.convert.sequences import Sequences
     from processor.model.convert.truth import Truth
 
@@ -96,9 +99,11 @@ def certify(
     truth: Truth,
     given: Sequences | None,
     progress: Progress,
+    described: Description | None = None,
 ) -> tuple[Artifact, Certificate]:
     """Checks the draft of an artifact. Returns it with its tile and its golden vectors, and what was found.
 
+    `described`: the PyTorch model that the trained model was made from.
 
     Where the certificate did not pass, `failure` says why, and no file may be written.
     """
@@ -106,12 +111,25 @@ def certify(
     lengths = accuracy.lengths_to_compare(draft, built.interface.length)
     draft, subject = _with_tile(draft, built.interface, certificate, lengths, progress)
     _by_itself(subject, certificate, progress)
+    if described is not None:
+        _against_pytorch(described, built, truth, certificate)
     errors = _against_the_model(subject, truth, certificate, lengths, given, progress)
     certificate.errors, certificate.growth = errors.greatest, errors.growth
     _remark(subject, errors, certificate)
     if not certificate.passed and not certificate.explained_by_rounding:
         certificate.wrong_layer = accuracy.first_wrong_layer(built, subject, draft.tolerance)
     return dataclasses.replace(draft, golden=_golden(subject)), certificate
+
+
+def _against_pytorch(described: Description, built: Built, truth: Truth, certificate: Certificate) -> None:
+    found = against_pytorch(described, truth, certificate.tolerance, built.length if built.at_length else None)
+    if found is not None:
+        certificate.findings.append(found)
+        return
+    certificate.remarks.append(
+        f"PyTorch's own answers were recorded for {described.lengths[0]} to {described.lengths[-1]} samples, and none "
+        f"for {built.length}: export the model with samples={built.length}."
+    )
 
 
 def _with_tile(

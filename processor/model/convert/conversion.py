@@ -62,7 +62,7 @@ def convert_model(
         step = plan(built.machine)
         draft = _draft(loaded, built, step, tolerance, flatbuffer(step, loaded.model.name))
         truth = _truth(built)
-        draft, certificate = certify(draft, built, truth, given, progress)
+        draft, certificate = certify(draft, built, truth, given, progress, loaded.described)
         certificate.labels = judge(draft, truth, examples, built.interface)
     if not certificate.passed:
         raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
@@ -115,7 +115,7 @@ def verify_model(
         # The engine goes by the artifact's names, the sequences by the model's.
         checked = replace(artifact, inputs=built.interface.inputs, outputs=built.interface.outputs)
         truth = _truth(built)
-        checked, certificate = certify(checked, built, truth, given, progress)
+        checked, certificate = certify(checked, built, truth, given, progress, loaded.described)
         certificate.labels = judge(checked, truth, examples, built.interface)
     report = _report(replace(checked, inputs=artifact.inputs), loaded, certificate, Path(directory), began)
     if not certificate.passed:

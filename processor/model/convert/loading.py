@@ -17,6 +17,9 @@ import keras
 from processor.errors import ConfigError
 from processor.model.convert.activations import hard_sigmoid_of_keras_2
 from processor.model.convert.memory import bounded_memory
+from processor.model.convert.pytorch.build import keras_model
+from processor.model.convert.pytorch.description import ENDING, Description
+from processor.model.convert.pytorch.export import describe, is_pytorch
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.repairs import refuse_code, refuse_sizes, repair, uses_old_hard_sigmoid
@@ -26,17 +29,25 @@ _FROM_SAVED_MODEL: Final = (
     "Where the model's code is: build the model, load_weights(...) from the SavedModel's checkpoint (its variables/"
     "variables), and model.save('model.keras') in Keras 3."
 )
+_EXPORT: Final = (
+    "Where the model's code is: from processor import export_pytorch; export_pytorch(model, 'model.npz'); then convert "
+    "model.npz."
+)
 _MOST_DESCRIPTION: Final = 64 * 1024 * 1024
 _MOST_TIMES: Final = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model, how the user names it, and what was repaired in its file."""
+    """A model, how the user names it, and what was repaired in its file.
+
+    described: the PyTorch model that it was made from, with answers of its own.
+    """
 
     model: Any
     source: str
     repairs: list[str]
+    described: Description | None = None
 
 
 def load(model: Any) -> Loaded:
@@ -48,11 +59,13 @@ def load(model: Any) -> Loaded:
     """
     if isinstance(model, keras.Model):
         return Loaded(model, "MODEL", [])
+    if is_pytorch(model):
+        return _made(describe(model), type(model).__name__, "MODEL")
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(
             f"{type(model).__module__}.{type(model).__qualname__} is no Keras 3 model.",
             "",
-            "Pass a keras.Model, or the path of a .keras or .h5 file.",
+            "Pass a keras.Model, a torch.nn.Module, or the path of a .keras or .h5 file.",
         )
     path = Path(model)
     if not path.exists():
@@ -66,6 +79,10 @@ def load(model: Any) -> Loaded:
         return _load_zip(path)
     if suffix in (".h5", ".hdf5"):
         return _load_h5(path)
+    if suffix == ENDING:
+        return _load_description(path)
+    if suffix in (".pt", ".pth", ".pt2"):
+        raise _unreadable(path, "It is a file of PyTorch's, and most of these run code when they are read.", _EXPORT)
     raise _unreadable(
         path,
         f"Its name ends in {suffix!r}, where .keras or .h5 is wanted."
@@ -73,6 +90,22 @@ def load(model: Any) -> Loaded:
         else "Its name has no ending: .keras or .h5 is wanted.",
         _SAVE_AGAIN,
     )
+
+
+def _load_description(path: Path) -> Loaded:
+    try:
+        described = Description.read(path)
+        return _made(described, path.stem, str(path))
+    except (ConversionRefused, MemoryError):
+        raise
+    except Exception as error:  # a file may say anything, and whatever that makes the builder raise is its fault
+        raise _unreadable(path, f"It describes no PyTorch model: {_short(error)}", _EXPORT) from error
+
+
+def _made(described: Description, name: str, source: str) -> Loaded:
+    with silence():
+        model = keras_model(described, name)
+    return Loaded(model, source, [f"Made from a model of PyTorch {described.version}."], described)
 
 
 def _load_zip(path: Path) -> Loaded:

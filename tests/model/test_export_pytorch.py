@@ -1,0 +1,56 @@
+"""Describing PyTorch models, where PyTorch is. (It is no part of the test environment: the described models that lie
+beside this file were made with it, and tests/model/test_pytorch.py converts them.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from processor.errors import ConfigError
+from processor.model.convert import ConversionRefused, export_pytorch
+from processor.model.convert.pytorch.description import Description
+
+FILES = Path(__file__).parent / "pytorch"
+
+
+def test_without_pytorch_the_file_is_named_first(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\.pt"):
+        export_pytorch(object(), tmp_path / "model.pt")
+
+
+class TestWithPyTorch:
+    @pytest.fixture(autouse=True)
+    def torch(self) -> Any:
+        return pytest.importorskip("torch")
+
+    def test_the_files_are_what_it_makes_today(self, tmp_path: Path) -> None:
+        from model import make_pytorch_files
+
+        make_pytorch_files.main(tmp_path)
+        for path in sorted(FILES.glob("*.npz")):
+            mine, its = Description.read(tmp_path / path.name), Description.read(path)
+            assert (mine.nodes, mine.modules, mine.lengths) == (its.nodes, its.modules, its.lengths)
+            for one, other in zip(mine.answers, its.answers, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-6)
+
+    def test_a_forward_that_cannot_be_followed(self, torch: Any, tmp_path: Path) -> None:
+        class Looping(torch.nn.Module):  # type: ignore[misc]
+            def forward(self, x: Any) -> Any:
+                return x if x.sum() > 0 else -x
+
+        with pytest.raises(ConversionRefused, match="Looping"):
+            export_pytorch(Looping(), tmp_path / "model.npz", shape=(None, 3))
+        assert not list(tmp_path.iterdir())
+
+    def test_a_shape_that_nothing_says(self, torch: Any, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="shape"):
+            export_pytorch(torch.nn.Sequential(torch.nn.Tanh()), tmp_path / "model.npz")
+
+    def test_training_mode_and_zeros_are_as_they_were(self, torch: Any, tmp_path: Path) -> None:
+        model, zeros = torch.nn.LSTM(3, 2, batch_first=True), torch.zeros
+        export_pytorch(model, tmp_path / "model.npz")
+        assert model.training
+        assert torch.zeros is zeros
