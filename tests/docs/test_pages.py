@@ -169,9 +169,18 @@ def test_every_story_of_a_fault_is_told_by_a_test() -> None:
     assert named - there == set()
     assert all(re.fullmatch(r"\| [^|]+ \| [^|]+ \| [^|]*`test_\w+`[^|]* \|", row) for row in rows)
     # And every story of these files has its row.
-    told = (
-        ROOT / "tests" / "recovery" / f"test_{what}.py" for what in ("brokers", "commits", "groups", "inputs", "stores")
-    )
+    files = [
+        "bad_input",
+        "brokers",
+        "commits",
+        "groups",
+        "inputs",
+        "membership",
+        "protocol_faults",
+        "recovery",
+        "stores",
+    ]
+    told = [ROOT / "tests" / "recovery" / f"test_{name}.py" for name in files]
     assert {name for path in told for name in tests.findall(path.read_text("utf-8"))} <= named
 
 
