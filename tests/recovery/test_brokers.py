@@ -143,14 +143,16 @@ def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
     house.must_equal(reference)
 
 
-def lagging(cluster: EmbeddedKafka) -> list[tuple[str, int]]:
-    """The partitions that lack a replica: only when there are none the next broker may go."""
-    return [
-        (name, number)
-        for name, topic in cluster.admin().list_topics(timeout=10).topics.items()
-        for number, partition in topic.partitions.items()
-        if len(partition.isrs) < len(partition.replicas)
-    ]
+def wait_in_sync(cluster: EmbeddedKafka) -> None:
+    """Returns when no partition lacks a replica: only then the next broker may go."""
+    admin = cluster.admin()
+
+    def is_in_sync() -> bool:
+        topics = admin.list_topics(timeout=10).topics.values()
+        partitions = [partition for topic in topics for partition in topic.partitions.values()]
+        return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
+
+    wait_until(is_in_sync, "replicas are missing")
 
 
 def test_one_of_three_brokers_is_down_and_leaders_move(
@@ -167,12 +169,12 @@ def test_one_of_three_brokers_is_down_and_leaders_move(
     house.release(points[0])
     process.wait_event("failpoint", times=2)  # so it commits while one is down
     three_brokers.restart(1)
-    wait_until(lambda: not lagging(three_brokers), "replicas are missing")
+    wait_in_sync(three_brokers)
     three_brokers.stop_broker(2)
     house.release(points[1])
     process.wait_event("failpoint", times=3)
     three_brokers.restart(2)
-    wait_until(lambda: not lagging(three_brokers), "replicas are missing")
+    wait_in_sync(three_brokers)
     three_brokers.kill(3)
     house.release(points[2])
     house.finish()
