@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.errors import OwnershipLost, ProcessorError, Unavailable
-from processor.kafka.client import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from processor.kafka.client import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from processor.kafka.retry import CommitFailed, is_transient, repeat
 from processor.log import get_logger, kafka_logger
 from processor.types import Batch
@@ -86,9 +86,13 @@ class SampleConsumer:
         return callback
 
     def _assign(self, partitions: list[TopicPartition]) -> None:
-        """Takes the partitions, paused. Where each is read from is known only once its state is restored."""
+        """Takes the partitions, paused. Where each is read from is known only once its state is restored.
+
+        Until then they stand at 0, not at "the beginning": the client would ask a broker where that is, and an answer
+        that comes after `resume_at` moves the partition there, although it was sought elsewhere.
+        """
         for partition in partitions:
-            partition.offset = OFFSET_BEGINNING
+            partition.offset = 0
         self._consumer.incremental_assign(partitions)
         if partitions:
             self._consumer.pause(partitions)
