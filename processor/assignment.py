@@ -21,7 +21,6 @@ from processor.failpoints import failpoint
 from processor.locate import Entry, Found, locate
 from processor.log import get_logger
 from processor.partition import Move, Partition, Phase, Place
-from processor.state.record import LocalMark
 from processor.state.restore import Restore, open_store
 from processor.state.store import Store
 
@@ -110,8 +109,7 @@ class Assignment:
         partition = self.partitions[number]
         partition.rebuilt += 1
         if partition.store is not None:
-            self._discard(number, partition.store)
-            self._open(partition, now_ms)
+            self._empty(partition, now_ms)
         _LOG.warning("store.rebuilding", partition=number)
 
     def owner_of(self, error: StateCorrupt) -> Partition | None:
@@ -121,12 +119,12 @@ class Assignment:
         return next((partition for n, partition in self.partitions.items() if self._path(n) == error.path), None)
 
     def _discard(self, number: int, store: Store) -> None:
-        """Closes a corrupt store and deletes it. What cannot be flushed any more may make closing it fail."""
+        """Closes a store, which may fail where it is damaged, and deletes it."""
         with suppress(StateCorrupt):
             store.close()
         Store.wipe(self._path(number))
 
-    def close(self, numbers: Iterable[int], now_ms: int) -> None:
+    def close(self, numbers: Iterable[int]) -> None:
         """Partitions leave. Everything of theirs that is to be committed has been."""
         leaving = [number for number in sorted(numbers) if number in self.partitions]
         for number in leaving:
@@ -136,7 +134,7 @@ class Assignment:
             store, partition.store = partition.store, None
             if store is not None:
                 try:
-                    _close(store, now_ms if partition.phase is Phase.RUNNING else None)
+                    store.close()
                 except StateCorrupt as error:  # whoever has the partition next restores it from its changelog
                     _LOG.warning("store.corrupt", partition=number, error=error.fact)
                     self._discard(number, store)
@@ -167,7 +165,7 @@ class Assignment:
             self._open_within_budget(self.partitions[number], now, now_ms)
         self._begin_restores(now_ms)
         self._read_changelog(now)
-        return self._locate_all(now)
+        return self._locate_all(now, now_ms)
 
     def _path(self, number: int) -> Path:
         return self.directory.store_path(number)
@@ -190,6 +188,10 @@ class Assignment:
             _LOG.warning("store.corrupt", partition=partition.number, error=error.fact)
             Store.wipe(path)
             partition.store = open_store(path, self.resources, now_ms, self.policy.tombstone_retention_ms)
+
+    def _empty(self, partition: Partition, now_ms: int) -> None:
+        self._discard(partition.number, partition.open_store)
+        self._open(partition, now_ms)
 
     def _begin_restores(self, now_ms: int) -> None:
         fresh = [
@@ -218,13 +220,13 @@ class Assignment:
                 percent = round(100 * way.restore.fraction)
                 _LOG.info("restoring", partition=number, records=way.restore.records, percent=percent)
 
-    def _locate_all(self, now: float) -> list[Partition]:
+    def _locate_all(self, now: float, now_ms: int) -> list[Partition]:
         new: list[Partition] = []
         for number, way in sorted(self._ways.items()):
             if way.restore is None or not way.restore.is_complete or self.partitions[number].takes_events:
                 continue
             if way.entry is None and now >= way.next_try:
-                self._locate(self.partitions[number], way, way.restore, now)
+                self._locate(self.partitions[number], way, way.restore, now, now_ms)
             if way.entry is None:
                 continue
             if way.entry.is_new:
@@ -233,12 +235,17 @@ class Assignment:
                 self._enter(self.partitions[number], way, way.entry, now)
         return new
 
-    def _locate(self, partition: Partition, way: _WayBack, restore: Restore, now: float) -> None:
+    def _locate(self, partition: Partition, way: _WayBack, restore: Restore, now: float, now_ms: int) -> None:
         number = partition.number
         if not way.tries:
+            if restore.has_expired(now_ms, self.policy.tombstone_retention_ms):
+                _LOG.warning("restore.expired", partition=number)
+                restore.cancel()
+                self._empty(partition, now_ms)
+                self._ways[number] = _WayBack(now)
+                return
             restore.finish()
-            seconds = round(now - way.began, 3)
-            _LOG.info("restored", partition=number, records=restore.records, seconds=seconds)
+            _LOG.info("restored", partition=number, records=restore.records, seconds=round(now - way.began, 3))
             failpoint("assign.restored")
         try:
             committed = self.consumer.committed(number, min(1.0, 0.1 * 2**way.tries))
@@ -287,8 +294,8 @@ class Assignment:
     def _has_been_overtaken(self, restore: Restore) -> bool:
         """Whether the changelog has grown since its end was asked for: another owner went on meanwhile.
 
-        A process that was stopped past its session compares an old state with a new offset before it hears that it has
-        lost the partition. That is nothing for a human to decide: it restores once more, or is told of its loss.
+        Who was stopped past his session compares an old state with a new offset before he hears of his loss. No human
+        has to decide that: he restores once more, or is told.
         """
         return self.admin.high_watermarks(self.reader.topic, [restore.partition])[restore.partition] > restore.target
 
@@ -340,11 +347,3 @@ class Assignment:
                 way.said_at = now
                 left = partition.publish_from - partition.place.offset
                 _LOG.info("replaying", partition=number, replayed_offsets=replayed, left_offsets=left)
-
-
-def _close(store: Store, complete_as_of_ms: int | None) -> None:
-    """Closes a store that is whole; it is complete as of that time, where one is given."""
-    mark = store.mark()
-    if complete_as_of_ms is not None and mark is not None:
-        store.write(puts=[], deletes=[], mark=LocalMark(mark.changelog_offset, complete_as_of_ms), position=None)
-    store.close()

@@ -180,7 +180,7 @@ class Loop:
 
     def _see_ends(self, polled: Polled) -> None:
         self.assignment.see_replays(self.clock(), polled.ends)
-        gone = [number for number in polled.unreadable if number in self.assignment.partitions]
+        gone = [n for n, held in self.assignment.partitions.items() if held.takes_events and n in polled.unreadable]
         if gone:  # retention has overtaken us: the way back looks at what is left, and refuses or accepts the gap
             _LOG.warning("input.unreadable", partitions=gone, error=polled.unreadable[gone[0]])
             self._take_the_way_back()
@@ -313,22 +313,23 @@ class Loop:
     def revoked(self, numbers: list[int]) -> None:
         """Partitions leave in peace: all their dirty keys are written, so that the next owner has nothing to replay.
 
-        Past the deadline what is left stays unwritten, and `replay_from` tells the truth.
+        Past the deadline `replay_from` tells the truth. All are part of the commit: Kafka says if they were still held.
         """
         if not self._is_broken:
             failpoint("revoke.started")
             self._commit_leaving(numbers)
             failpoint("revoke.committed")
-        self.assignment.close(numbers, _now_ms())
+        self.assignment.close(numbers)
         failpoint("revoke.closed")
 
     def _commit_leaving(self, numbers: list[int]) -> None:
         deadline = (self._stopped_at or self.clock()) + self.pace.leaving_seconds
+        for number in self.assignment.partitions.keys() & numbers:
+            self.assignment.partitions[number].persisted = None  # so that it is part of the commit, changed or not
         try:
             leaving = self.arena.wheel.of_partitions(set(numbers))
-            self._commit(leaving[:_LEAVING_AT_ONCE])
-            for start in range(_LEAVING_AT_ONCE, len(leaving), _LEAVING_AT_ONCE):
-                if self.clock() > deadline:
+            for start in range(0, max(1, len(leaving)), _LEAVING_AT_ONCE):
+                if start and self.clock() > deadline:
                     _LOG.warning("leaving.late", unwritten=len(leaving) - start)
                     break
                 self._commit(leaving[start : start + _LEAVING_AT_ONCE])
@@ -342,7 +343,7 @@ class Loop:
         _LOG.warning("lost", partitions=sorted(numbers))
         if not self._is_broken:
             self._take_the_way_back()
-        self.assignment.close(numbers, _now_ms())
+        self.assignment.close(numbers)
 
 
 def _now_ms() -> int:

@@ -6,7 +6,8 @@ Invariants:
 - The store is complete once the prefix has reached `target`: the *high* watermark, asked for after the assignment. A
   former owner's transaction whose markers come late lies below it, and is waited for.
 - `complete_as_of_ms` is renewed by a finished restore with the time at which it *began*, never by a slice of one. A
-  store older than the changelog keeps tombstones is wiped: it would keep keys that were deleted meanwhile.
+  store older than the changelog keeps tombstones is wiped: it would keep keys that were deleted meanwhile. One that
+  has become older than that by the end of its restore starts over: compaction may have been faster.
 - A store says, before it has anything else, which changelog it was made from. Offsets of a topic that was deleted and
   made anew mean nothing in the new one, however far that has grown: such a store is wiped.
 """
@@ -106,6 +107,11 @@ class Restore:
             self.offset = tail.next_offset
             self._write(tail.values, self._complete_as_of)
             self.records += tail.records
+
+    def has_expired(self, now_ms: int, tombstone_retention_ms: int) -> bool:
+        """Whether deletions may have left the changelog before they were read: the store may hold what was deleted."""
+        since = self._began_ms if self._complete_as_of is None else self._complete_as_of
+        return now_ms - since > tombstone_retention_ms
 
     def finish(self) -> None:
         """Says in the store that it is complete as of the time at which this restore began."""
