@@ -1,0 +1,123 @@
+"""What a store says of itself, broken on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processor import commit
+from processor.assignment import Assignment
+from processor.loop import Loop
+from processor.partition import Phase
+from processor.state.record import MARK_KEY, POSITION_KEY, LocalMark, Position
+from processor.state.restore import Restore
+from protocol.abstract.disk import AbstractStore, WriteBatch
+from protocol.mutants.table import Mutation, mutant
+from protocol.stand_ins import running
+
+
+def _store_writes(order: Any) -> Mutation:
+    """A store that makes one write of each of the parts that `order` gives."""
+
+    def write(self: Any, puts: Any, deletes: Any, mark: LocalMark | None, position: Position | None) -> None:
+        records = [*puts, *((key, None) for key in deletes)]
+        marks = [(MARK_KEY, mark.to_bytes())] if mark else []
+        positions = [(POSITION_KEY, position.to_bytes())] if position else []
+        for part in order(records, marks, positions):
+            batch = WriteBatch()
+            batch.operations = list(part)
+            self._db.write(batch)
+
+    return {"processor.state.store.rocksdb.Store.write": write}
+
+
+# Originals: while a mutant is in its place, a name of the module gives the mutant.
+_take = Restore.take
+_close = Assignment.close
+_commit_leaving = Loop._commit_leaving
+
+
+@mutant("A store writes the position last.", "crashes")
+def stored_position_is_written_first() -> Mutation:
+    return _store_writes(lambda records, marks, positions: [[*positions, *marks], *([record] for record in records)])
+
+
+@mutant("A store writes the mark last.", "crashes")
+def mark_is_written_first() -> Mutation:
+    return _store_writes(lambda records, marks, positions: [marks, *([record] for record in records), positions])
+
+
+@mutant("The position is the last record of a partition's snapshot in the changelog.", "crashes", exactly_once=False)
+def position_of_the_changelog_is_sent_first() -> Mutation:
+    def send(self: Any, producer: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+        for snapshot in snapshots:
+            number = snapshot.partition.number
+            note = commit._note_offset(snapshot)
+            producer.send_one(self._changelog, number, POSITION_KEY, snapshot.position.to_bytes(), on_delivery=note)
+            keys = [key for key, _ in snapshot.puts] + snapshot.deletes
+            values = [value for _, value in snapshot.puts] + [None] * len(snapshot.deletes)
+            producer.send(self._changelog, number, keys, values)
+
+    return {"processor.commit.Snapshots.send": send}
+
+
+@mutant("A store that is complete as of longer ago than the changelog keeps deletions is wiped.", "disks")
+def old_stores_are_trusted() -> Mutation:
+    return {"processor.assignment.open_store": lambda path, resources, now_ms, retention: _open_any(path, resources)}
+
+
+def _open_any(path: Any, resources: Any) -> Any:
+    return AbstractStore.open(path, resources)
+
+
+@mutant("Slices of a restore do not renew *complete as of*.", "broken restores")
+def slices_renew_completeness() -> Mutation:
+    def take(self: Any, tail: Any) -> None:
+        self._complete_as_of = self._began_ms
+        _take(self, tail)
+
+    return {"processor.state.restore.Restore.take": take}
+
+
+@mutant("A restore is complete as of the time at which it began.", "stopped restores")
+def complete_as_of_the_end_of_the_restore() -> Mutation:
+    def finish(self: Any) -> None:
+        self._reader.leave(self.partition)
+        self._write({}, running().world.now_ms)
+
+    return {"processor.state.restore.Restore.finish": finish}
+
+
+@mutant("A store that is closed on its way back does not become complete by that.", "broken restores")
+def closed_half_way_is_complete() -> Mutation:
+    def close(self: Any, numbers: Any) -> None:
+        numbers = list(numbers)
+        _complete_now(self, numbers, is_half_way=True)
+        _close(self, numbers)
+
+    return {"processor.assignment.Assignment.close": close}
+
+
+@mutant("That a partition was held until it left is for Kafka to say, by a last commit.", "stopped restores")
+def partitions_that_leave_are_complete() -> Mutation:
+    """As of now, whatever becomes of the commit."""
+
+    def commit_leaving(self: Any, numbers: list[int]) -> None:
+        _complete_now(self.assignment, numbers, is_half_way=False)
+        _commit_leaving(self, numbers)
+
+    return {"processor.loop.Loop._commit_leaving": commit_leaving}
+
+
+def _complete_now(assignment: Any, numbers: list[int], *, is_half_way: bool) -> None:
+    for number in numbers:
+        partition = assignment.partitions.get(number)
+        if partition is None or partition.store is None or (partition.phase is Phase.RUNNING) == is_half_way:
+            continue
+        if (mark := partition.store.mark()) is not None:
+            complete = LocalMark(mark.changelog_offset, running().world.now_ms)
+            partition.store.write([], [], complete, None)
+
+
+@mutant("A restore that took longer than the changelog keeps deletions starts over.", "restores")
+def expired_restores_are_trusted() -> Mutation:
+    return {"processor.state.restore.Restore.has_expired": lambda *_: False}

@@ -1,0 +1,113 @@
+"""The wheel and the arena, broken on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from processor.assignment import Assignment
+from processor.partition import Place
+from processor.state.arena import Arena
+from processor.state.wheel import Wheel
+from protocol.mutants.table import Mutation, mutant
+
+# Originals: while a mutant is in its place, a name of the module gives the mutant.
+_stamp = Wheel.stamp
+_turn = Wheel.turn
+_wheel_drop = Wheel.drop
+_wheel_join = Wheel.join
+
+
+@mutant("`replay_from` is the place of the oldest bucket that still holds a dirty slot.", "crashes")
+def replay_from_is_the_place() -> Mutation:
+    return {"processor.state.wheel.Wheel.replay_from": lambda self, partition, place, written: place}
+
+
+@mutant("A partition on its way back is stamped with the replay's own place, not with the committed offset.", "replays")
+def stamp_is_the_committed_offset() -> Mutation:
+    """At an assignment and at a rewind, where the replay's own place belongs."""
+
+    def enter(self: Any, partition: Any, way: Any, entry: Any, now: float) -> None:
+        place = partition.place
+        original(self, partition, way, entry, now)
+        if partition.takes_events:
+            _stamp(self.arena.wheel, partition.number, Place(partition.publish_from, place.stream_time))
+
+    original = Assignment._enter
+    return {"processor.assignment.Assignment._enter": enter}
+
+
+@mutant("The stamp of a partition has the stream time there.", "late events")
+def stamp_drops_the_stream_time() -> Mutation:
+    return {"processor.state.wheel.Wheel.stamp": lambda self, number, place: _stamp(self, number, Place(place.offset))}
+
+
+@mutant("A way back purges the partition from all buckets, and stamps it anew.", "aborts")
+def stamp_is_forgotten() -> Mutation:
+    """The bucket keeps the place that the partition had in it before."""
+
+    def stamp(self: Any, partition: int, place: Place) -> None:
+        self._current.places.setdefault(partition, place)
+
+    def drop(self: Any, partition: int) -> None:
+        places = [dict(bucket.places) for bucket in self._buckets]
+        _wheel_drop(self, partition)
+        for bucket, known in zip(self._buckets, places, strict=True):
+            bucket.places.update(known)
+
+    return {"processor.state.wheel.Wheel.stamp": stamp, "processor.state.wheel.Wheel.drop": drop}
+
+
+@mutant("A slot that was freed counts once in the bucket that it joins again.", "everything")
+def freed_slots_stay_in_their_bucket() -> Mutation:
+    def drop(self: Any, partition: int) -> None:
+        joined = [list(bucket.joined) for bucket in self._buckets]
+        _wheel_drop(self, partition)
+        for bucket, known in zip(self._buckets, joined, strict=True):
+            bucket.joined = known
+
+    return {"processor.state.wheel.Wheel.drop": drop}
+
+
+@mutant("A bucket has the partitions' places at its opening.", "replays")
+def bucket_has_its_closing_place() -> Mutation:
+    """Where the partition stands when the bucket is closed, not where it stood when it was opened."""
+
+    def turn(self: Any, now: float, places: Any) -> None:
+        self._current.places.update(places)
+        _turn(self, now, places)
+
+    return {"processor.state.wheel.Wheel.turn": turn}
+
+
+@mutant("A dirty slot stays in its bucket until it is written.", "replays")
+def stepped_again_joins_again() -> Mutation:
+    """A dirty slot moves to the current bucket whenever it is stepped."""
+
+    def join(self: Any, slots: Any) -> None:
+        dirty = slots[self.bucket_of[slots] >= 0]
+        if len(dirty):
+            self.written(dirty)
+        _wheel_join(self, slots)
+
+    return {"processor.state.wheel.Wheel.join": join}
+
+
+@mutant("A dirty slot is never evicted.", "crashes")
+def dirty_slots_are_evicted() -> Mutation:
+    def evict(self: Any, slots: Any) -> None:
+        original(self, slots)
+
+    def make_room(self: Any, wanted: list[bytes]) -> int:
+        room = original_room(self, wanted)
+        if room < len(wanted):
+            old = np.flatnonzero((self.partition_of >= 0) & (self._used < self._slice)).astype(np.int32)
+            if len(old):
+                self.wheel.written(old[self.wheel.bucket_of[old] >= 0])
+                evict(self, old)
+                room = original_room(self, wanted)
+        return room
+
+    original, original_room = Arena._evict, Arena._make_room
+    return {"processor.state.arena.Arena._make_room": make_room}

@@ -1,0 +1,171 @@
+"""One process: the real loop with everything below it that is pure, and an abstract client and disk under that.
+
+Real: loop, assignment, commits, snapshots, sweeper, pipeline, arena, wheel, restore, changelog reader, both kinds of
+producer, the group's consumer, the store's order of writes, records and positions as bytes, the table of phases.
+Abstract: brokers, RocksDB's files, clocks, and a model that answers in one's head. See `protocol.stand_ins`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from processor.assignment import Assignment, Policy
+from processor.commit import AtLeastOnce, ExactlyOnce, Identity, Snapshots
+from processor.errors import ConfigError, Incompatible, ProcessorError
+from processor.kafka.consumer import SampleConsumer
+from processor.kafka.producer import IdempotentProducer, TransactionalProducer
+from processor.kafka.retry import Patience
+from processor.loop import Loop, Pace, Topics
+from processor.state.arena import Arena
+from processor.state.changelog import ChangelogReader
+from processor.state.sweeper import Sweeper
+from protocol.abstract.client import CHANGELOG, DEAD_LETTERS, INPUT, OUTPUT, Admin
+from protocol.stand_ins import NOTHING, ignore
+from protocol.toy import ARTIFACT, FINGERPRINT, new_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from protocol.abstract.disk import Disk
+    from protocol.abstract.group import Member
+    from protocol.world import World
+
+RETENTION_MS: Final = 1_000  # for which the changelog keeps deletions
+_IDENTITY: Final = Identity("topic-id", FINGERPRINT, 1)
+_BUDGET: Final = 30.0  # seconds; nothing abstract is slow
+
+
+class Killed(BaseException):
+    """The process is dead from here on."""
+
+
+class Process:
+    """Lives until it is killed, stopped, or fails; its disk and its transactional id outlive it."""
+
+    def __init__(self, world: World, name: str, disk: Disk) -> None:
+        self.world, self.name, self.disk = world, name, disk
+        self.is_alive = True
+        self.is_stopped = False  # by SIGSTOP, in the middle of a call
+        self.member: Member | None = None
+        self.loop: Loop | None = None
+        disk.at = self.at
+
+    # What the scheduler does to it ----------------------------------------------------------------------------
+
+    def at(self, point: str) -> None:
+        """A point at which the process may be killed or stopped."""
+        if not self.is_alive:
+            raise Killed
+        self.world.interrupt(self, point)
+        if not self.is_alive:
+            raise Killed
+
+    def fails(self, point: str) -> bool:
+        """Whether the call fails."""
+        return self.world.fails(self, point)
+
+    def die(self) -> None:
+        """SIGKILL."""
+        self.is_alive = False
+        if self.member is not None:
+            self.member.answers = False
+        self.disk.at = ignore
+        self.disk.crash(self.world.random)
+
+    # Its life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._live(self._wire)
+
+    def turn(self) -> None:
+        """Once round its loop."""
+        if self.loop is not None:
+            self._live(self.loop._turn)
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        if self.loop is not None:
+            self._live(self._stop)
+            if self.is_alive:
+                self.die()
+
+    def _stop(self) -> None:
+        assert self.loop is not None
+        self.loop.stop()
+        self.loop.run()
+        self.loop.close()
+
+    def _live(self, act: Callable[[], None]) -> None:
+        """Acts as the running process, which ends with the act where that kills it or fails."""
+        with self.world.running(self):
+            try:
+                act()
+            except Killed:
+                self.is_alive = False
+            except ProcessorError as error:
+                if isinstance(error, (ConfigError, Incompatible)):
+                    raise  # nothing that a human has to decide has happened
+                self.world.note(self.name, "ends:", error.fact)
+                self._fail()
+
+    def _fail(self) -> None:
+        """As `Loop.run` and the service do: nothing is committed, and the group is left."""
+        try:
+            if self.loop is not None:
+                self.loop._is_broken = True
+                self.loop.close()
+        except (Killed, ProcessorError):
+            pass
+        if self.is_alive:
+            self.die()
+
+    def _wire(self) -> None:
+        """As `processor.service` does it."""
+        world, history = self.world, self.world.history
+        arena = Arena(history.slots, ARTIFACT.initial_state, FINGERPRINT, world.now)
+        snapshots = Snapshots(arena, _IDENTITY, CHANGELOG, Sweeper(history.rules.idle_ms))
+        # Bound late: callbacks come inside of a poll, when the loop is there.
+        consumer = SampleConsumer(
+            {},
+            INPUT,
+            assigned=lambda numbers: loop.assigned(numbers),
+            revoked=lambda numbers: loop.revoked(numbers),
+            lost=lambda numbers: loop.lost(numbers),
+            unavailable_seconds=_BUDGET,
+        )
+        producer: Any
+        commits: Any
+        if history.exactly_once:
+            producer = TransactionalProducer({"transactional.id": self.name}, _BUDGET)
+            commits = ExactlyOnce(producer, consumer, snapshots)
+        else:
+            producer = IdempotentProducer({}, _BUDGET)
+            commits = AtLeastOnce(producer, IdempotentProducer({}, _BUDGET), consumer, snapshots)
+        disk: Any = self.disk
+        admin: Any = Admin(self)
+        assignment = Assignment(
+            consumer=consumer,
+            reader=ChangelogReader({}, CHANGELOG, "changelog-id"),
+            admin=admin,
+            arena=arena,
+            directory=disk,
+            resources=disk,
+            identity=_IDENTITY,
+            policy=Policy(history.exactly_once, False, False, RETENTION_MS, 1e9),
+            metrics=NOTHING,
+        )
+        loop = Loop(
+            consumer=consumer,
+            producer=producer,
+            pipeline=new_pipeline(arena, history.rules),
+            assignment=assignment,
+            commits=commits,
+            arena=arena,
+            metrics=NOTHING,
+            pace=Pace(0.1, history.snapshot_interval, history.leaving_seconds),
+            topics=Topics(OUTPUT, DEAD_LETTERS, 2),
+            patience=Patience(_BUDGET),
+            clock=world.clock,
+        )
+        loop._committed_at = world.now
+        self.loop = loop
