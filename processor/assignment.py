@@ -294,8 +294,8 @@ class Assignment:
     def _has_been_overtaken(self, restore: Restore) -> bool:
         """Whether the changelog has grown since its end was asked for: another owner went on meanwhile.
 
-        Who was stopped past his session compares an old state with a new offset before he hears of his loss. No human
-        has to decide that: he restores once more, or is told.
+        A process stopped past its session compares an old state with a new offset before it hears of its loss. No
+        human has to decide that: it restores once more, or is told.
         """
         return self.admin.high_watermarks(self.reader.topic, [restore.partition])[restore.partition] > restore.target
 
