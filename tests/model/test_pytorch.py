@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import processor
-from processor.model.convert import ConversionRefused, NotThisModel, Obstacle, verify
+from processor.errors import ConfigError
+from processor.model.convert import ConversionRefused, NotThisModel, Obstacle, export_pytorch, verify
 from processor.model.convert.pytorch.description import Description
 
 if TYPE_CHECKING:
@@ -180,3 +181,8 @@ def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
     for field in dataclasses.fields(Description):
         mine, its = getattr(one, field.name), getattr(other, field.name)
         assert str(mine) == str(its)
+
+
+def test_without_pytorch_the_file_is_named_first(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\.pt"):
+        export_pytorch(object(), tmp_path / "model.pt")

@@ -1,5 +1,8 @@
-"""Describing PyTorch models, where PyTorch is. (It is no part of the test environment: the described models that lie
-beside this file were made with it, and tests/model/test_pytorch.py converts them.)"""
+"""Describing PyTorch models, where PyTorch is: `python -m pytest tests/model/with_pytorch.py`.
+
+torch brings gigabytes that nothing else here needs, so it is no part of the test environment, and this file none of
+`make test`. The described models that lie beside it were made with PyTorch, and test_pytorch.py converts them.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,12 @@ from processor.model.convert.pytorch.description import Description
 FILES = Path(__file__).parent / "pytorch"
 
 
-def test_without_pytorch_the_file_is_named_first(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\.pt"):
-        export_pytorch(object(), tmp_path / "model.pt")
-
-
 class TestWithPyTorch:
     @pytest.fixture(autouse=True)
     def torch(self) -> Any:
-        return pytest.importorskip("torch")
+        import torch
+
+        return torch
 
     def test_the_files_are_what_it_makes_today(self, tmp_path: Path) -> None:
         from model import make_pytorch_files
