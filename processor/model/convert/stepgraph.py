@@ -13,6 +13,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from processor.model.artifact import Slot
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.toggles import reshaped_without_a_look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +128,8 @@ def flatbuffer(step: Step, name: str) -> bytes:
     module.function = function
     try:
         with silence(), tempfile.TemporaryDirectory() as directory:
-            concrete = function.get_concrete_function()
+            with reshaped_without_a_look():
+                concrete = function.get_concrete_function()
             _refuse_hidden_state(concrete, name)
             tf.saved_model.save(module, directory, signatures={SIGNATURE: concrete})
             converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])

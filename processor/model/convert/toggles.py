@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
 if TYPE_CHECKING:
@@ -34,16 +35,52 @@ def free(owner: Any) -> contextlib.AbstractContextManager[None]:
 
 
 def unrolled(owner: Any) -> contextlib.AbstractContextManager[None]:
-    """Recurrent layers run their samples one after the other in plain operations: no loop, no dropout, no memory."""
+    """Recurrent layers run their samples one after the other in plain operations: no loop, no dropout, no memory.
+
+    And without a look at shapes, for which LiteRT would have to move tensors from call to call.
+    """
     settings: list[tuple[Any, str, Any]] = []
     for layer in _inside(owner):
         if isinstance(layer, keras.layers.RNN):
-            settings.append((layer, "unroll", True))
+            settings += [(layer, "unroll", True), (layer, "call", _with_states(layer))]
         if getattr(layer, "stateful", False):
             settings.append((layer, "stateful", False))
         if isinstance(layer, DropoutRNNCell):
             settings += [(layer, "dropout", 0.0), (layer, "recurrent_dropout", 0.0)]
     return changed(*settings)
+
+
+def reshaped_without_a_look() -> contextlib.AbstractContextManager[None]:
+    """A shape that names one size by looking it up, as Flatten and Reshape name the batch, leaves it open instead."""
+    numpy = keras.src.backend.numpy
+    reshape = numpy.reshape
+
+    def reshaped(x: Any, newshape: Any) -> Any:
+        sizes = list(newshape) if isinstance(newshape, (tuple, list)) else [newshape]
+        looked_up = [at for at, size in enumerate(sizes) if tf.is_tensor(size)]
+        if len(looked_up) == 1 and -1 not in [size for size in sizes if not tf.is_tensor(size)]:
+            sizes[looked_up[0]] = -1
+            return reshape(x, tuple(sizes))
+        return reshape(x, newshape)
+
+    return changed((numpy, "reshape", reshaped))
+
+
+def _with_states(layer: Any) -> Any:
+    """The call of a recurrent layer, its initial states given: one row's, and as many as there are sequences."""
+    call = layer.call
+
+    def called(sequences: Any, initial_state: Any = None, **more: Any) -> Any:
+        if initial_state is None:
+            one = sequences[(slice(None), 0, *(slice(0, 1),) * (len(sequences.shape) - 2))]
+            nothing = tf.zeros_like(one)
+            initial_state = keras.tree.map_structure(
+                lambda state: state + tf.cast(tf.reshape(nothing, (-1, *(1,) * (len(state.shape) - 1))), state.dtype),
+                layer.get_initial_state(batch_size=1),
+            )
+        return call(sequences, initial_state=initial_state, **more)
+
+    return called
 
 
 def is_bound(owner: Any) -> bool:
