@@ -119,8 +119,10 @@ def test_a_compacted_input_is_answered_where_every_commit_writes_what_it_changed
     send(servers, house.input, keyed[:3_000])
     process = house.process(state__snapshot_interval_seconds=0).start()
     house.wait_caught_up()
-    process.sigkill()
     known = read_topic(servers, house.input)
+    ends = {number: some[-1].offset + 1 for number, some in known.items()}
+    wait_until(lambda: house.committed() == ends, "not all of it was committed")  # else it would have to be read again
+    process.sigkill()
 
     # One event in each partition begins a new segment; the old one, all of it answered, is compacted.
     configure(house, segment_ms="100")

@@ -57,16 +57,19 @@ LOST = [
     *(Fault(api, "lost answer", at=spread(api, 1)) for api in ("Produce", "TxnOffsetCommit", "EndTxn", "SyncGroup")),
 ]
 BYTES = (0, 3, 5, 13, -1)  # in the length, the header, the body, and short of the last byte
-CUT_REQUESTS = [
-    Fault(api, "cut request", at=spread(api, number), byte=byte)
-    for api in (*IN_TRANSACTIONS, "Fetch", "OffsetFetch", "ListOffsets")
-    for number, byte in enumerate(BYTES[:2] if api in ("OffsetFetch", "ListOffsets") else BYTES)
-]
-CUT_ANSWERS = [
-    Fault(api, "cut answer", at=spread(api, number), byte=byte)
-    for api in (*IN_TRANSACTIONS, "Fetch", "OffsetFetch", "ListOffsets")
-    for number, byte in enumerate(BYTES[:2] if api in ("OffsetFetch", "ListOffsets") else BYTES)
-]
+
+
+def cuts(what: str) -> list[Fault]:
+    """Three of the bytes for each API, others for the next one: each cut costs a reconnection."""
+    apis = (*IN_TRANSACTIONS, "Fetch", "OffsetFetch", "ListOffsets")
+    return [
+        Fault(api, what, at=spread(api, number), byte=BYTES[(rank + 2 * number) % len(BYTES)])
+        for rank, api in enumerate(apis)
+        for number in range(2 if api in ("OffsetFetch", "ListOffsets") else 3)
+    ]
+
+
+CUT_REQUESTS, CUT_ANSWERS = cuts("cut request"), cuts("cut answer")
 
 # What is over by itself: https://kafka.apache.org/protocol#protocol_error_codes
 LOADING, NOT_AVAILABLE, NOT_COORDINATOR, CONCURRENT = 14, 15, 16, 51
