@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def test_it_says_after_every_sample_what_pytorch_said(name: str, slots: list[str
     report = processor.convert(FILES / f"{name}.npz", tmp_path / "a")
     described = Description.read(FILES / f"{name}.npz")
     assert report.mode == "carry"
-    assert [slot.name.rstrip("0123456789") for slot in report.layout] == [slot.rstrip("0123456789") for slot in slots]
+    # Keras numbers the layers of a process.
+    assert [re.sub(r"_\d+#", "#", slot.name) for slot in report.layout] == slots
     for got, own in zip(answers_of(tmp_path / "a", described), described.answers, strict=True):
         np.testing.assert_allclose(got, own, atol=TOLERANCE)
     assert "PyTorch's own answers" in [check["name"] for check in report.certificate["checks"]]

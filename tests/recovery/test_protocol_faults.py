@@ -96,7 +96,7 @@ PASSING_ERRORS = [
 # What fails a commit: some abort the transaction, some end the producer.
 OUT_OF_ORDER, OLD_EPOCH, INVALID_STATE, NOT_ASSIGNED, DENIED, FENCED = 45, 47, 48, 49, 53, 90
 TOO_LARGE, TOPIC_DENIED, GROUP_DENIED, UNKNOWN_PRODUCER, UNKNOWN = 10, 29, 30, 59, -1
-ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING, FENCED_INSTANCE, OUT_OF_RANGE = 22, 25, 27, 82, 1
+ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING, FENCED_INSTANCE = 22, 25, 27, 82
 DONE_AND_DENIED = [
     Fault("EndTxn", "error", at=3, code=DENIED),
     Fault("EndTxn", "error", at=6, code=OLD_EPOCH),
@@ -126,8 +126,6 @@ MEMBERSHIP = [
     Fault("TxnOffsetCommit", "error", at=3, code=ILLEGAL_GENERATION),
     Fault("TxnOffsetCommit", "error", at=8, code=UNKNOWN_MEMBER),
     Fault("TxnOffsetCommit", "error", at=12, code=FENCED_INSTANCE),
-    Fault("Fetch", "error", at=8, code=OUT_OF_RANGE),
-    Fault("Fetch", "error", at=20, code=OUT_OF_RANGE),
 ]
 STORIES = {
     "late": LATE,
@@ -138,7 +136,7 @@ STORIES = {
     "errors that are over by themselves": PASSING_ERRORS,
     "done, and denied": DONE_AND_DENIED,
     "refused": REFUSED,
-    "membership and places in doubt": MEMBERSHIP,
+    "membership in doubt": MEMBERSHIP,
 }
 
 
