@@ -37,14 +37,14 @@ def _unmasked() -> Iterator[None]:
     """Raises the client's fatal error as itself.
 
     The client sets it in the middle of serving call-backs and serves on: the next call-back fails on an exception that
-    it has not raised, and what arrives here is a SystemError with the fatal error for its cause.
+    it has not raised, and what arrives here is a SystemError with the fatal error for its cause, or with none.
     """
     try:
         yield
     except SystemError as error:
         if isinstance(error.__cause__, KafkaException):
             raise error.__cause__ from None
-        raise
+        raise KafkaException(KafkaError(KafkaError._FATAL, str(error))) from error
 
 
 class _Queue:
