@@ -13,7 +13,7 @@ import pytest
 
 from processor.dev.kafka import EmbeddedKafka
 from recovery.conftest import SETTINGS
-from recovery.house import House, copy_topic, wait_until
+from recovery.house import House, copy_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,18 +39,6 @@ def one_broker(
         copy_topic(kafka, cluster, input_topic)
         yield cluster
         cluster.kill_all()  # nobody wants its data
-
-
-@pytest.fixture(scope="module")
-def three_brokers(
-    kafka: EmbeddedKafka, input_topic: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EmbeddedKafka]:
-    """Every topic has three replicas, and two of them must have a record."""
-    directory = tmp_path_factory.mktemp("three-brokers")
-    with EmbeddedKafka(directory, brokers=3, properties=QUICK, heap_mib=320) as cluster:
-        copy_topic(kafka, cluster, input_topic)
-        yield cluster
-        cluster.kill_all()
 
 
 @pytest.fixture
@@ -139,43 +127,5 @@ def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
         house.release(point)
         time.sleep(seconds * SESSION_SECONDS)
         one_broker.resume()
-    house.finish()
-    house.must_equal(reference)
-
-
-def wait_in_sync(cluster: EmbeddedKafka) -> None:
-    """Returns when no partition lacks a replica: only then the next broker may go."""
-    admin = cluster.admin()
-
-    def is_in_sync() -> bool:
-        topics = admin.list_topics(timeout=10).topics.values()
-        partitions = [partition for topic in topics for partition in topic.partitions.values()]
-        return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
-
-    wait_until(is_in_sync, "replicas are missing")
-
-
-def test_one_of_three_brokers_is_down_and_leaders_move(
-    three_brokers: EmbeddedKafka, houses: Houses, reference: Reference
-) -> None:
-    """One is killed, one is shut down and hands its leaders over, and each time one was down for some commits."""
-    house = houses(three_brokers, "three")
-    points = ("commit.committed", "commit.flushed", "commit.offsets")
-    armed = ";".join(house.hold(point, hit) for point, hit in zip(points, (6, 9, 12), strict=True))
-    process = house.process().start(armed)
-
-    process.wait_event("failpoint")
-    three_brokers.kill(1)
-    house.release(points[0])
-    process.wait_event("failpoint", times=2)  # so it commits while one is down
-    three_brokers.restart(1)
-    wait_in_sync(three_brokers)
-    three_brokers.stop_broker(2)
-    house.release(points[1])
-    process.wait_event("failpoint", times=3)
-    three_brokers.restart(2)
-    wait_in_sync(three_brokers)
-    three_brokers.kill(3)
-    house.release(points[2])
     house.finish()
     house.must_equal(reference)

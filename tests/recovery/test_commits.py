@@ -6,11 +6,10 @@ that are away are in test_brokers; commits that fail while partitions leave are 
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from processor.kafka.client import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from recovery.house import House, wait_until
+from recovery.house import House
 
 if TYPE_CHECKING:
     from processor.dev.reader import Topic
@@ -19,30 +18,6 @@ if TYPE_CHECKING:
 
 OWNERSHIP_LOST, UNAVAILABLE = 4, 3
 TOO_LITTLE = 120  # bytes: for a position, but not for a transaction's markers
-
-
-def test_a_twin_with_the_same_transactional_id_is_told_and_costs_nothing(house: House, reference: Reference) -> None:
-    """Somebody copied a state directory. The two fence each other until one of them has had enough."""
-    house.static = False
-    house.settings["processing.commit_interval_seconds"] = 0.005
-    one = house.process("one").start(house.hold("commit.done", 3))
-    one.wait_event("failpoint")
-    house.state("two").mkdir()
-    shutil.copy(house.state("one") / "process-id", house.state("two") / "process-id")
-    two = house.process("two").start()
-    two.wait_event("listening")
-    house.release("commit.done")
-    wait_until(lambda: not (one.running and two.running), "the two went on side by side")
-    ended = two if one.running else one
-    assert ended.exit_code == OWNERSHIP_LOST, ended.log()[-3000:]
-    line = ended.events()[-1]
-    assert (line["event"], line["error"]) == ("failed", "OwnershipLost")
-    assert "was fenced 6 times" in line["fact"]
-    assert "a state.directory of its own" in line["hint"]
-    which = "two" if ended is two else "one"
-    shutil.rmtree(house.state(which))
-    house.finish_alone(which)
-    house.must_equal(reference)
 
 
 def limit(house: House, most_bytes: int | None) -> None:
