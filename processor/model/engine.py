@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from processor.errors import Incompatible
 from processor.model.artifact import STEPS
@@ -270,7 +270,7 @@ def _interpreter(
     """An interpreter of the step graph for `size` rows, proven to run, and the memory of its tensors by name."""
     try:
         with _without_greeting():
-            interpreter = _loaded(artifact.step_graph)
+            interpreter = Interpreter(model_content=artifact.step_graph, num_threads=1)
             # The runner knows which tensor goes by which name. It is not kept: with it alive nothing else may run.
             runner = interpreter.get_signature_runner()
             wanted, given = runner.get_input_details(), runner.get_output_details()
@@ -298,20 +298,6 @@ def _interpreter(
             "Convert the model again with this version.",
         ) from error
     return interpreter, views
-
-
-def _loaded(step_graph: bytes) -> Interpreter:
-    """An interpreter, with XNNPACK where that is right.
-
-    XNNPACK keeps the addresses of tensors from one call to the next. Where shapes are computed as the graph runs, which
-    begins with the operation SHAPE, tensors are moved between two calls, and now and then it reads what was there
-    before: seen with ai-edge-litert 2.3. Such graphs are run by LiteRT's own kernels.
-    """
-    interpreter = Interpreter(model_content=step_graph, num_threads=1)
-    if any(operation["op_name"] == "SHAPE" for operation in interpreter._get_ops_details()):
-        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        return Interpreter(model_content=step_graph, num_threads=1, experimental_op_resolver_type=kernels)
-    return interpreter
 
 
 _greeted = False
