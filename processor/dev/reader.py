@@ -57,8 +57,10 @@ Topic = dict[int, list[Record]]
 """Partition -> its records by rising offset; every partition is there."""
 
 
-def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
-    """Partition -> the offset after its last record, open transactions included (not the last stable offset).
+def high_watermarks(bootstrap_servers: str, topic: str, *, stable: bool = False) -> dict[int, int]:
+    """Partition -> the offset after its last record, open transactions included.
+
+    stable: the last stable offset instead, which moves once a transaction is decided.
 
     Raises:
         ConfigError: there is no such topic.
@@ -71,9 +73,8 @@ def high_watermarks(bootstrap_servers: str, topic: str) -> dict[int, int]:
         if found.error is not None:
             raise ConfigError(f"The topic {topic} cannot be read.", str(found.error))
         wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in found.partitions}
-        answers = admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ATTEMPT_SECONDS
-        )
+        level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        answers = admin.list_offsets(wanted, isolation_level=level, request_timeout=_ATTEMPT_SECONDS)
         return answered({partition.partition: answer.result().offset for partition, answer in sorted(answers.items())})
 
     try:

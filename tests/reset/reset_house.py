@@ -55,8 +55,8 @@ class ResetHouse(House):
         left = sum(self.ends().values()) - sum(self.committed().values())
         assert left > 0, "the batch was all of the input"
 
-    def changelog_ends(self) -> dict[int, int]:
-        return high_watermarks(self.kafka.bootstrap_servers, self.changelog)
+    def changelog_ends(self, *, stable: bool = False) -> dict[int, int]:
+        return high_watermarks(self.kafka.bootstrap_servers, self.changelog, stable=stable)
 
     def committed(self) -> dict[int, int]:
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.name, "log_level": 0})
