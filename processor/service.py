@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _LOG = get_logger()
 _ARENA_SHARE: Final = 0.7  # of memory_mib; the rest is RocksDB's caches and memtables
 _GRACE_SECONDS: Final = 60.0  # beyond the longest wait that any single call is given
-_CALL_SECONDS: Final = 30.0  # of a call that is to return within five
+_CALL_SECONDS: Final = 15.0  # of a call that is to return within five
 _CLOSING_SECONDS: Final = 2.0  # beyond `shutdown_seconds`, to close what is open
 
 

@@ -61,6 +61,7 @@ class SampleConsumer:
         self._down_since: float | None = None
         self._probed_at = 0.0
         self._stopped: set[int] = set()  # partitions that the client reads no more, after an error
+        self._sought: dict[int, int] = {}  # partition that is read -> where that began
         self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=kafka_logger())
         self._consumer.subscribe(
             [topic],
@@ -89,7 +90,8 @@ class SampleConsumer:
         """Takes the partitions, paused. Where each is read from is known only once its state is restored.
 
         Until then they stand at 0, not at "the beginning": the client would ask a broker where that is, and an answer
-        that comes after `resume_at` moves the partition there, although it was sought elsewhere.
+        that comes after `resume_at` moves the partition there, although it was sought elsewhere. What 0 brings about
+        where the input begins later is seen to in `_note`.
         """
         for partition in partitions:
             partition.offset = 0
@@ -98,11 +100,14 @@ class SampleConsumer:
             self._consumer.pause(partitions)
 
     def _unassign(self, partitions: list[TopicPartition]) -> None:
-        self._stopped.difference_update(partition.partition for partition in partitions)
+        for partition in partitions:
+            self._stopped.discard(partition.partition)
+            self._sought.pop(partition.partition, None)
         self._consumer.incremental_unassign(partitions)
 
     def pause(self, partition: int) -> None:
         """Returns nothing more of a partition until `resume_at`."""
+        self._sought.pop(partition, None)
         self._consumer.pause([TopicPartition(self.topic, partition)])
 
     def resume_at(self, partition: int, offset: int) -> bool:
@@ -121,6 +126,7 @@ class SampleConsumer:
                     return False
                 raise
         self._consumer.resume([TopicPartition(self.topic, partition)])
+        self._sought[partition] = offset
         return True
 
     # Polling ---------------------------------------------------------------------------------------------------
@@ -161,8 +167,12 @@ class SampleConsumer:
         if error.code() == KafkaError._PARTITION_EOF:
             polled.ends[message.partition()] = message.offset()
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            polled.unreadable[message.partition()] = error.str()
             self._stopped.add(message.partition())
+            sought = self._sought.get(message.partition(), 0)
+            if (message.offset() or 0) < sought:  # the answer to what the client asked before it was sought
+                self.resume_at(message.partition(), sought)
+            else:
+                polled.unreadable[message.partition()] = error.str()
         elif error.fatal() or error.code() == KafkaError._FATAL:
             raise _fatal(error)
         elif error.code() not in _QUIET:

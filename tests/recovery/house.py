@@ -124,18 +124,21 @@ class House:
         """Where each partition of the input ends."""
         return high_watermarks(self.kafka.bootstrap_servers, self.input)
 
-    def wait_caught_up(self, timeout_seconds: float = 120) -> None:
-        """Returns when running processes have stepped all of the input."""
+    def wait_caught_up(self, *codes: int, timeout_seconds: float = 120) -> None:
+        """Returns when running processes have stepped all of the input.
+
+        codes: exit codes with which a process is started again, as a supervisor does.
+        """
         ends = self.ends()
         deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline:
-            places = self.places()
-            if all(places.get(number, 0) >= end for number, end in ends.items()):
-                return
-            died = [process for process in self.processes if process.exit_code not in (None, 0, -9)]
-            assert not died, died[0].log()[-4000:]
+        while any((places := self.places()).get(number, 0) < end for number, end in ends.items()):
+            for process in self.processes:
+                if process.exit_code in codes:
+                    process.start()
+                assert process.exit_code in (None, 0, -9), process.log()[-4000:]
+            said = self.processes[-1].log()[-4000:]
+            assert time.monotonic() < deadline, f"not caught up: {places} of {ends}\n{said}"
             time.sleep(0.05)
-        raise AssertionError(f"not caught up: {self.places()} of {ends}\n" + self.processes[-1].log()[-4000:])
 
     def hold(self, point: str, hit: int) -> str:
         """A failpoint at whose `hit` a process waits until `release`: to be armed, by itself or in a list."""
@@ -148,34 +151,22 @@ class House:
     def _held(self, point: str) -> Path:
         return self.directory / f"{point}.released"
 
-    def finish(self, timeout_seconds: float = 120) -> None:
-        """Waits until all is stepped, and ends every process in peace."""
-        self.wait_caught_up(timeout_seconds)
-        for process in self.processes:
-            if process.running:
-                code = process.sigterm()
-                assert code == 0, f"exit code {code}\n{process.log()[-4000:]}"
+    def finish(self, *codes: int, timeout_seconds: float = 120) -> None:
+        """Waits until all is stepped, and ends every process in peace. codes: as for `wait_caught_up`, to the end."""
+        while True:
+            self.wait_caught_up(*codes, timeout_seconds=timeout_seconds)
+            ended = {process.sigterm() for process in self.processes if process.running}
+            if ended == {0}:
+                return
+            assert ended <= {0, *codes}, "\n".join(process.log()[-4000:] for process in self.processes)
 
-    def finish_restarting(self, *codes: int, timeout_seconds: float = 120) -> None:
-        """As `finish`, and starts what has ended with one of the exit codes again, as a supervisor does."""
-        ends = self.ends()
-        deadline = time.monotonic() + timeout_seconds
-        while any(self.places().get(number, 0) < end for number, end in ends.items()):
-            for process in self.processes:
-                if process.exit_code in codes:
-                    process.start()
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        self.finish()
-
-    def finish_alone(self, name: str = "one") -> None:
-        """Ends what runs, in peace, and lets one process step what is left, at full speed.
+    def finish_alone(self, name: str = "one", *codes: int) -> None:
+        """Ends what runs, in peace or with one of the codes, and lets one process step what is left, at full speed.
 
         A killed member's place is kept for its session; under `group.protocol=consumer` nobody of its name gets in.
         """
         for process in self.processes:
-            assert not process.running or process.sigterm() == 0, process.log()[-4000:]
+            assert not process.running or process.sigterm() in (0, *codes), process.log()[-4000:]
         self.processes.clear()
         self.process(name, processing__commit_interval_seconds=0.1).start()
         self.finish()
@@ -204,10 +195,13 @@ class Fed:
         self.left = {number: records[len(now[number]) :] for number, records in self.left.items()}
         write(self.house.kafka, self.house.input, now)
 
-    def must_equal(self, reference: tuple[Topic, Topic]) -> None:
-        """The rest, and then the same bytes; a dead letter says which topic its event came from."""
+    def must_equal(self, reference: tuple[Topic, Topic], *codes: int) -> None:
+        """The rest, and then the same bytes; a dead letter says which topic its event came from.
+
+        codes: with which processes may end beside 0.
+        """
         self.feed()
-        self.house.finish_alone()
+        self.house.finish_alone("one", *codes)
         predictions, dead_letters = reference
         of_this_topic = {
             number: [one._replace(headers=tuple(self._header(*header) for header in one.headers)) for one in records]

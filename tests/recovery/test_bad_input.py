@@ -139,7 +139,7 @@ def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., House]) -> N
     process.wait_exit()
     process.start()
     clean.finish()
-    flooded.finish(60 + BAD_EVENTS / 500)
+    flooded.finish(timeout_seconds=60 + BAD_EVENTS / 500)
 
     (wanted, wanted_late), (found, found_dead) = clean.published(), flooded.published()
     for number, records in wanted.items():

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.dev.kafka import EmbeddedKafka
+from processor.dev.reader import read_topic
 from recovery.conftest import SETTINGS
-from recovery.house import House, copy_topic
+from recovery.house import PARTITIONS, Fed, House, copy_topic, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 QUICK = {"broker.heartbeat.interval.ms": "300", "broker.session.timeout.ms": "3000"}
 SHORT = {"processing.commit_interval_seconds": 0.005}  # many commits, so that there are some left after each fault
 SESSION_SECONDS = 2
+UNAVAILABLE, OWNERSHIP_LOST = 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,15 @@ def one_broker(
         copy_topic(kafka, cluster, input_topic)
         yield cluster
         cluster.kill_all()  # nobody wants its data
+
+
+@pytest.fixture(scope="module")
+def three_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """Every topic has three replicas, and two of them must have a record."""
+    directory = tmp_path_factory.mktemp("three-brokers")
+    with EmbeddedKafka(directory, brokers=3, properties=QUICK, heap_mib=320) as cluster:
+        yield cluster
+        cluster.kill_all()
 
 
 @pytest.fixture
@@ -82,8 +93,9 @@ def test_the_broker_is_killed_and_started_again_while_events_are_stepped_and_in_
     release(*held)
     one_broker.restart()
     for house, _ in held:
-        # A group that lost a static member by its broker's death may take it for a second one of that name.
-        house.finish_restarting(*([4] if house.static else []))
+        # A client's call may hang through it. And a group that lost a static member by its broker's death may take it
+        # for a second one of that name.
+        house.finish(UNAVAILABLE, *([OWNERSHIP_LOST] if house.static else []))
         house.must_equal(reference)
 
 
@@ -129,3 +141,38 @@ def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
         one_broker.resume()
     house.finish()
     house.must_equal(reference)
+
+
+def wait_in_sync(cluster: EmbeddedKafka) -> None:
+    """Returns when no partition lacks a replica: only then the next broker may go."""
+    admin = cluster.admin()
+
+    def is_in_sync() -> bool:
+        topics = admin.list_topics(timeout=10).topics.values()
+        partitions = [partition for topic in topics for partition in topic.partitions.values()]
+        return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
+
+    wait_until(is_in_sync, "replicas are missing")
+
+
+def test_one_of_three_brokers_is_down_and_leaders_move(
+    kafka: EmbeddedKafka, three_brokers: EmbeddedKafka, houses: Houses, reference: Reference
+) -> None:
+    """One is killed, one is shut down and hands its leaders over: each while events come, and more come without it.
+
+    A client's call may hang through a leader's death for longer than the watchdog lets it: then the process is started
+    again, as its exit code asks for.
+    """
+    house = houses(three_brokers, "three")
+    fed = Fed(house, read_topic(kafka.bootstrap_servers, house.input))
+    house.input = three_brokers.create_topic(f"{house.name}-input", partitions=PARTITIONS)
+    fed.feed(6)
+    house.process().start("commit.done=sleep:0.05").wait_ready()
+    for number, goes in ((1, three_brokers.kill), (2, three_brokers.stop_broker)):
+        fed.feed(6)
+        goes(number)
+        fed.feed(6)
+        house.wait_caught_up(UNAVAILABLE)
+        three_brokers.restart(number)
+        wait_in_sync(three_brokers)
+    fed.must_equal(reference, UNAVAILABLE)

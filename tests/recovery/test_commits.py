@@ -6,10 +6,11 @@ that are away are in test_brokers; commits that fail while partitions leave are 
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from processor.kafka.client import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from recovery.house import House
+from recovery.house import House, wait_until
 
 if TYPE_CHECKING:
     from processor.dev.reader import Topic
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 OWNERSHIP_LOST, UNAVAILABLE = 4, 3
 TOO_LITTLE = 120  # bytes: for a position, but not for a transaction's markers
+
+
+def test_a_twin_with_the_same_transactional_id_costs_nothing(house: House, reference: Reference) -> None:
+    """Somebody copied a state directory. The two fence each other, until somebody sees it or one has had enough."""
+    house.static = False
+    house.settings["processing.commit_interval_seconds"] = 0.005
+    one = house.process("one").start(house.hold("commit.done", 3))
+    one.wait_event("failpoint")
+    house.state("two").mkdir()
+    shutil.copy(house.state("one") / "process-id", house.state("two") / "process-id")
+    two = house.process("two").start()
+    two.wait_event("listening")
+    house.release("commit.done")
+    wait_until(lambda: any(line["event"] == "commit.failed" for line in one.events() + two.events()), "nobody failed")
+    assert two.sigterm() in (0, OWNERSHIP_LOST), two.log()[-3000:]
+    house.finish_alone("one", OWNERSHIP_LOST)
+    house.must_equal(reference)
 
 
 def limit(house: House, most_bytes: int | None) -> None:

@@ -62,7 +62,7 @@ def test_members_join_and_leave_all_the_time(fed: Fed, reference: Reference, pro
     fed.must_equal(reference)
 
 
-@pytest.mark.parametrize("protocol", ["classic"])
+@BOTH
 def test_static_members_are_restarted_one_after_the_other(fed: Fed, reference: Reference, protocol: str) -> None:
     """In peace, and killed. Their partitions wait for them."""
     house = under(fed.house, protocol)

@@ -204,7 +204,7 @@ def test_an_arena_far_too_small_for_its_keys_gives_the_same_bytes(
         house = House(kafka, artifact, source, name(f"memory-{memory_mib}"), tmp_path / str(memory_mib))
         house.settings["state.memory_mib"] = memory_mib
         process = house.process().start()
-        house.wait_caught_up(120)
+        house.wait_caught_up()
         keys = next(line for line in (process.get("/metrics") or "").splitlines() if line.startswith("processor_keys "))
         assert (float(keys.split()[1]) < 30_000) == (memory_mib == 8)
         house.finish()
