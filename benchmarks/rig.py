@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from processor.dev.kafka import EmbeddedKafka
 
-BYTES_OF_A_STATE = 700
+BYTES_OF_A_STATE = 1_000
 """Of memory that one key takes at the most: its words, its row of the columns, its place in the index."""
 
 

@@ -17,13 +17,14 @@ mended: `CommitFailed` sends the caller the one way back, which asks Kafka what 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Protocol
 
 from processor.errors import naming
 from processor.failpoints import failpoint
 from processor.kafka.retry import CommitFailed, GenerationChanged
 from processor.log import get_logger
-from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_key
+from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -112,7 +113,7 @@ class Snapshots:
             if position == partition.persisted and not len(mine) and not deletes:
                 continue
             records = encode_records(arena.records_of(mine), self._identity.fingerprint)
-            keys = [state_key(key) for key in arena.keys_of(mine)]
+            keys = state_keys(arena.keys_of(mine))
             snapshots.append(PartitionSnapshot(partition, position, list(zip(keys, records, strict=True)), deletes))
         return snapshots
 
@@ -184,7 +185,7 @@ def _offsets(snapshots: list[PartitionSnapshot]) -> Mapping[int, int]:
 
 def _measure(snapshots: list[PartitionSnapshot]) -> Committed:
     records = sum(len(snapshot.puts) + len(snapshot.deletes) for snapshot in snapshots)
-    size = sum(len(key) + len(value) for snapshot in snapshots for key, value in snapshot.puts)
+    size = sum(sum(map(len, chain.from_iterable(snapshot.puts))) for snapshot in snapshots)
     return Committed(len(snapshots), records, size)
 
 

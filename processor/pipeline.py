@@ -8,7 +8,7 @@ there and nowhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Pipeline:
             times = stream_times(events, start, end, partition.place.stream_time)
             is_late = late(self._rules, events, start, end, times[:-1])
             steps = np.flatnonzero((events.kind[start:end] != Kind.BAD) & ~is_late)
-            admitted = self._arena.admit(number, [batch.keys[start + row] or b"" for row in steps.tolist()])
+            admitted = self._arena.admit(number, _keys_of(batch, start, end, steps))
             taken = end - start if len(admitted) == len(steps) else int(steps[len(admitted)])
             slots[start - first + steps[: len(admitted)]] = admitted
             before[start - first : start - first + taken] = times[:taken]
@@ -246,6 +246,12 @@ class Pipeline:
         for column in suspects:
             finite &= np.isfinite(column).reshape(len(state), -1).all(axis=1)
         return finite
+
+
+def _keys_of(batch: Batch, start: int, end: int, steps: NDArray[np.intp]) -> list[bytes]:
+    """The keys of the rows `steps` of `start:end`, nearly always all. A record without a key is never stepped."""
+    keys = cast("list[bytes]", batch.keys)
+    return keys[start:end] if len(steps) == end - start else [keys[start + row] for row in steps.tolist()]
 
 
 def _within(segments: list[tuple[int, int, int]], first: int, stop: int) -> list[tuple[int, int, int]]:

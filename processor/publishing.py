@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -115,7 +115,7 @@ class Publisher:
         everything = count == stop - start
         at: slice | NDArray[np.intp] = slice(start - first, stop - first)
         rows: slice | NDArray[np.intp] = slice(start, stop)
-        keys = batch.keys[start:stop]
+        keys = cast("list[bytes]", batch.keys[start:stop])  # a record without a key has no prediction
         if not everything:
             at = start - first + np.flatnonzero(chosen)
             rows = at + first
@@ -128,10 +128,9 @@ class Publisher:
             batch.offsets[rows],
             answers.warm[at],
         )
-        known = [key or b"" for key in keys]
-        if max(map(len, known)) + max(map(len, values)) + KAFKA_RECORD_OVERHEAD_BYTES > self._limits.output:
-            known, values = self._without_the_too_large(known, values, np.arange(start, stop)[chosen], answers)
-        produced.predictions.append((number, known, values))
+        if max(map(len, keys)) + max(map(len, values)) + KAFKA_RECORD_OVERHEAD_BYTES > self._limits.output:
+            keys, values = self._without_the_too_large(keys, values, np.arange(start, stop)[chosen], answers)
+        produced.predictions.append((number, keys, values))
         produced.predicted += len(values)
 
     def _without_the_too_large(

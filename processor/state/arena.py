@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate, repeat
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 
 from processor.errors import naming
-from processor.state.record import Records, decode_records, state_key
+from processor.state.record import Records, decode_records, state_keys
 from processor.state.wheel import CLEAN, Wheel
 from processor.types import NO_TIME
 
@@ -160,7 +160,7 @@ class Arena:
         self.partition_of[slots] = partition
         self._used[slots] = self._slice
         with naming(partition):
-            values = self._sources[partition].get_many([state_key(key) for key in keys])
+            values = self._sources[partition].get_many(state_keys(keys))
             found = [row for row, value in enumerate(values) if value is not None]
             if found:
                 records = decode_records([value for value in values if value is not None], *self._shape)
@@ -190,8 +190,7 @@ class Arena:
 
     def keys_of(self, slots: Int32Array) -> list[bytes]:
         """The keys of occupied slots."""
-        keys = [self._keys[slot] for slot in slots.tolist()]
-        return [key for key in keys if key is not None]
+        return list(map(cast("list[bytes]", self._keys).__getitem__, slots.tolist()))
 
     def records_of(self, slots: Int32Array) -> Records:
         """The states of some slots as they would be stored now."""

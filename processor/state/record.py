@@ -22,7 +22,7 @@ import numpy as np
 from processor.errors import Incompatible, StateCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,6 +69,11 @@ _REBUILD_HINT: Final = "Delete the partition's store: it is rebuilt from its cha
 def state_key(key: bytes) -> bytes:
     """The key of a state's record, in the store and in the changelog, for a Kafka key."""
     return STATE_TAG + key
+
+
+def state_keys(keys: Iterable[bytes]) -> list[bytes]:
+    """The same for many keys."""
+    return list(map(STATE_TAG.__add__, keys))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
