@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Of the tests: one more than cores, for a third of the time they wait for Kafka; four at the most.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
 .PHONY: demo test bench lint types lock check clean help
 
@@ -13,7 +15,7 @@ demo: $(READY)   ## the main job on this machine: train, convert, run, kill, com
 	@$(BIN)/processor demo
 
 test: $(READY)   ## all tests, against a real Kafka, on all cores
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 bench: $(READY)  ## the speed, against the bare Kafka client (about half an hour on a quiet machine)
 	@$(BIN)/python -m benchmarks

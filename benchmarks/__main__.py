@@ -17,7 +17,7 @@ from benchmarks.feed import Feed
 from benchmarks.latency import latency
 from benchmarks.others import quix, seeds
 from benchmarks.recovery import recovery
-from benchmarks.report import charts, table
+from benchmarks.report import charts, markdown, table
 from benchmarks.rig import Rig, memory_for
 from benchmarks.throughput import speed, together
 from processor.dev.kafka import EmbeddedKafka
@@ -46,6 +46,7 @@ def main(
     results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "table.md").write_text(markdown(results))
     charts(results, out)
     console.print(table(results))
 

@@ -283,7 +283,8 @@ class Loop:
         if now - self._committed_at > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
             late = round(now - self._committed_at, 3)
             _LOG.warning("committed_late", seconds_since_the_last=late, commit_seconds=round(now - started, 3))
-        self._committed_at = now
+        # The interval runs from beginning to beginning, so that no event waits for longer; but half of it is for steps.
+        self._committed_at = max(started, now - self.pace.commit_interval_seconds / 2)
         if done.partitions:
             self.patience.succeeded()
         self.metrics.committed(done, now - started)

@@ -153,6 +153,18 @@ class Looping(keras.Model):
         return self.memory(x) if float(ops.sum(x)) < 1e9 else x
 
 
+def test_an_input_that_cannot_be_stepped_is_not_taken_for_one_that_never_changes(tmp_path: Path) -> None:
+    """As long as the sequence, it is one itself, unless it is said where time lies."""
+    x, y = keras.Input((6, 1), name="x"), keras.Input((6, 1), name="y")
+    both = [layers.Bidirectional(layers.LSTM(2), name="both")(x), layers.LSTM(2)(y)]
+    model = models.lively(keras.Model([x, y], layers.Dense(1)(layers.Concatenate()(both))))
+    with pytest.raises(ConversionRefused) as caught:
+        processor.convert(model, tmp_path / "a")
+    assert (caught.value.reason, caught.value.layer) == (Obstacle.NEEDS_FUTURE, "both")
+    report = processor.convert(model, tmp_path / "a", time_axis={"y": 1})
+    assert [spec.static for spec in report.inputs] == [True, False]
+
+
 def test_a_model_whose_code_cannot_be_followed(tmp_path: Path) -> None:
     own = Looping()
     own(np.zeros((1, 7, 3), np.float32))

@@ -1,6 +1,6 @@
 """Random model graphs: each converts, and says what the trained model says; or is refused for a reason of the list.
 
-A few dozen are drawn in every run of the tests; thousands by `model.draw_graphs`.
+Two dozen are drawn in every run of the tests; thousands by `model.draw_graphs`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,10 @@ from model import random_graphs
 from model.draw_graphs import outcome
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_a_random_graph_converts_or_says_why_not(data: st.DataObject) -> None:
+@pytest.mark.parametrize("_part", range(4))  # which may be drawn in several processes
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_random_graph_converts_or_says_why_not(_part: int, data: st.DataObject) -> None:
     def draw(options: Any) -> Any:
         return data.draw(st.sampled_from(list(options)))
 

@@ -17,7 +17,11 @@ BAD: Final = (b"", b"{}", b'{"features": ["x"]}')
 
 def draw(seed: int, theme: str | None = None, exactly_once: bool | None = None) -> History:
     """theme: one of THEMES, None: any. exactly_once: None: most of the time."""
-    random = Random(seed)
+    return draw_by(Random(seed), theme, exactly_once, seed)
+
+
+def draw_by(random: Random, theme: str | None, exactly_once: bool | None, seed: int) -> History:
+    """As `draw`, by whatever draws; seed: of what is left to chance while the history is played."""
     if exactly_once is None:
         exactly_once = random.random() < 0.85
     about = THEMES[theme or random.choice(list(THEMES))]

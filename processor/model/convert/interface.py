@@ -110,7 +110,7 @@ def candidates(entries: list[Entry], given: TimeAxis) -> Iterator[list[Entry]]:
     for way in ways[:_MOST_CANDIDATES]:
         found = [at(entry, time) for entry, (_, time) in zip(entries, way, strict=True)]
         lengths = {entry.length for entry in found if entry.time is not None}
-        if len(lengths - {None}) <= 1:
+        if len(lengths - {None}) <= 1 and (given is not None or not _looks_timed(found)):
             yield found
 
 
@@ -181,6 +181,12 @@ def _entry(model: Any, layer: Any, name: str, shape: tuple[int | None, ...], dty
     # A sample's float64 is read as float32, and a token of any width as int32.
     spec = TensorSpec(name, (), "float32" if "float" in dtype else "int32")
     return Entry(spec, shape, dtype, None)
+
+
+def _looks_timed(entries: list[Entry]) -> bool:
+    """Whether an input that is to be static is as long as the sequence: one that cannot be stepped, more likely."""
+    length = next((entry.length for entry in entries if entry.length is not None), None)
+    return length is not None and any(entry.time is None and length in entry.batch_shape[1:-1] for entry in entries)
 
 
 def _likely(entry: Entry, several: bool) -> list[int | None]:
