@@ -280,10 +280,9 @@ class Loop:
         started = self.clock()
         done = self.commits.commit(list(self.assignment.partitions.values()), slots, started, _now_ms())
         now = self.clock()
-        if now - self._committed_at > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
-            late = round(now - self._committed_at, 3)
-            _LOG.warning("committed_late", seconds_since_the_last=late, commit_seconds=round(now - started, 3))
-        # The interval runs from beginning to beginning, so that no event waits for longer; but half of it is for steps.
+        if (late := now - self._committed_at) > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
+            _LOG.warning("committed_late", seconds_since_the_last=round(late, 3), commit_seconds=round(now - started, 3))
+        # From beginning to beginning, so that no event waits for longer; but half of the interval is for steps.
         self._committed_at = max(started, now - self.pace.commit_interval_seconds / 2)
         if done.partitions:
             self.patience.succeeded()
