@@ -280,8 +280,8 @@ class Loop:
         started = self.clock()
         done = self.commits.commit(list(self.assignment.partitions.values()), slots, started, _now_ms())
         now = self.clock()
-        if (late := now - self._committed_at) > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
-            _LOG.warning("committed_late", seconds_since_the_last=round(late, 3), commit_seconds=round(now - started, 3))
+        if (gap := now - self._committed_at) > max(_LATE_SECONDS, 10 * self.pace.commit_interval_seconds):
+            _LOG.warning("committed_late", seconds_since_the_last=round(gap, 3), commit_seconds=round(now - started, 3))
         # From beginning to beginning, so that no event waits for longer; but half of the interval is for steps.
         self._committed_at = max(started, now - self.pace.commit_interval_seconds / 2)
         if done.partitions:
