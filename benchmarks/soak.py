@@ -52,7 +52,7 @@ class Look:
 
 CHARTS = (
     Line("events_per_second", "events a second"),
-    Line("p99_ms", "p99, ms, from sending to reading"),
+    Line("p99_ms", "latency, p99, ms"),
     Line("memory_mib", "resident memory, MiB"),
     Line("open_files", "open files"),
     Line("disk_mib", "state directory, MiB"),
