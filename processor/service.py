@@ -169,7 +169,7 @@ def _spare_the_collector() -> None:
     """Keeps Python's cyclic collector out of the hot path.
 
     Each batch makes some ten thousand messages and dictionaries that die with it and are part of no cycle. At its own
-    thresholds the collector would look through them a dozen times, which took a third of the time of a batch.
+    thresholds the collector would look through them a dozen times.
     """
     gc.collect()
     gc.freeze()  # what was made up to here stays
