@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -197,6 +198,7 @@ def _columns(body: NDArray[np.void], words: int) -> Records:
     )
 
 
+@cache
 def _body_type(words: int) -> np.dtype[np.void]:
     """A record without its crc, as one packed row."""
     tail: list[tuple[str, str] | tuple[str, str, tuple[int]]] = [("length", "<u4")]

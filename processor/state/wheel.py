@@ -82,9 +82,9 @@ class Wheel:
         bucket = self._current
         self.bucket_of[new] = bucket.serial
         bucket.joined.append(new)
-        partitions, counts = np.unique(self._partition_of[new], return_counts=True)
-        for partition, count in zip(partitions.tolist(), counts.tolist(), strict=True):
-            bucket.dirty[partition] = bucket.dirty.get(partition, 0) + count
+        counts = np.bincount(self._partition_of[new])
+        for partition in np.flatnonzero(counts).tolist():
+            bucket.dirty[partition] = bucket.dirty.get(partition, 0) + int(counts[partition])
 
     def due(self, now: float, interval: float) -> bool:
         """Whether some bucket that holds a dirty slot was opened `interval` seconds ago or earlier."""
@@ -120,10 +120,9 @@ class Wheel:
         own, when none does.
         """
         leaving = self.bucket_of[written[self._partition_of[written] == partition]]
-        serials, counts = np.unique(leaving, return_counts=True)
-        gone = dict(zip(serials.tolist(), counts.tolist(), strict=True))
         for bucket in self._buckets:
-            if bucket.dirty.get(partition, 0) > gone.get(bucket.serial, 0):
+            held = bucket.dirty.get(partition, 0)
+            if held and held > np.count_nonzero(leaving == bucket.serial):
                 return bucket.places[partition]
         return place
 
