@@ -134,7 +134,7 @@ def _encode_block(records: Records, fingerprint: int, rows: NDArray[np.intp], wo
 def _with_crc(body: NDArray[np.void], words: int) -> list[bytes]:
     """Puts each row's crc into its place. The body lacks the crc's field, so that one call covers a row."""
     size = HEADER_BYTES + 4 * words
-    flat = body.view(np.uint8).reshape(len(body), size - 4)
+    flat = _bytes(body)
     whole = np.empty((len(body), size), np.uint8)
     whole[:, :_CRC_AT] = flat[:, :_CRC_AT]
     whole[:, _CRC_AT : _CRC_AT + 4] = _crcs(body, size - 4).view(np.uint8).reshape(-1, 4)
@@ -160,8 +160,7 @@ def decode_records(values: Sequence[bytes], words: int, fingerprint: int) -> Rec
     body = np.zeros(len(values), _body_type(words))
     body[full] = _decode([values[i] for i in full.tolist()], words, words, fingerprint)
     short = _decode([values[i] for i in hollow.tolist()], 0, words, fingerprint)
-    for name in short.dtype.names or ():
-        body[name][hollow] = short[name] if name != "words" else 0
+    _bytes(body)[hollow, : HEADER_BYTES - _CRC.size] = _bytes(short)  # the words stay zeros
     return _columns(body, words)
 
 
@@ -205,6 +204,11 @@ def _body_type(words: int) -> np.dtype[np.void]:
     if words:
         tail.append(("words", "<u4", (words,)))
     return np.dtype([*_BEFORE_CRC, *tail])
+
+
+def _bytes(body: NDArray[np.void]) -> NDArray[np.uint8]:
+    """The same memory, a row of bytes for each record."""
+    return body.view(np.uint8).reshape(len(body), body.dtype.itemsize)
 
 
 def _rows(matrix: NDArray[np.generic], size: int) -> list[bytes]:
