@@ -84,7 +84,7 @@ def _summary(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     length = "" if about["length"] is None else f" {about['length']}"
     yield "mode", f"{about['mode']}{length}" + ("" if about["exact_prefix"] else ", exact at the last step only")
     for kind in ("inputs", "outputs"):
-        yield kind, ", ".join(f"{one['name']} {one['dtype']}{_shape(one['shape'])}" for one in about[kind])
+        yield kind, ", ".join(map(_spec, about[kind]))
     start = "zeros" if state["starts_as_zeros"] else "values of the model's own"
     yield "state", f"{state['words']:,} words = {state['bytes']:,} bytes a key; starts as {start}"
     yield "parameters", f"{about['parameters']:,}"
@@ -96,6 +96,10 @@ def _summary(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "static": spec.static}
+
+
+def _spec(one: Mapping[str, Any]) -> str:
+    return f"{one['name']} {one['dtype']}{_shape(one['shape'])}" + (" static" if one["static"] else "")
 
 
 def _slot_row(slot: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from processor.model.artifact import load_artifact
+from processor.model.artifact import HELD, load_artifact
 from processor.model.engine import Engine
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Stepper:
     """Steps any number of rows, each with a state of its own, by one sample or by whole sequences.
 
     A model with one input takes an array, one with several takes a dict of arrays by input name (which one with one
-    input takes too). Outputs come back alike: one as an array, several as a dict.
+    input takes too). Outputs come back alike: one as an array, several as a dict. A static input is given with the
+    first sample of a sequence, and kept in the state; later it is repeated, or left out of the dict.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -91,10 +92,11 @@ class Stepper:
         earlier step gave it. Returns the outputs, [rows, *output shape] (or a dict), and the new state.
 
         Raises:
-            ValueError: a name, a shape or a type is another one than the artifact's.
+            ValueError: a name, a shape or a type is another one than the artifact's; a static input is left out where
+                a state holds none, or is another one than it holds.
         """
         checked = self._checked_state(state)
-        columns = self._checked(features, (len(checked),), ("rows",))
+        columns = self._with_static(self._checked(features, (len(checked),), ("rows",)), checked)
         outputs, new_state = self.engine.step(columns, checked)
         return self._bare(outputs), new_state
 
@@ -115,7 +117,7 @@ class Stepper:
         With the answers thrown away, it is the burn-in of a state from a recorded sequence.
 
         Raises:
-            ValueError: a name, a shape or a type is another one than the artifact's.
+            ValueError: as `step`.
         """
         columns = self._checked(sequences, (None, None), ("rows", "T"))
         first = next(spec.name for spec in self.inputs if not spec.static)
@@ -123,6 +125,7 @@ class Stepper:
         at = self.initial_state(rows) if state is None else self._checked_state(state)
         if len(at) != rows:
             raise ValueError(f"{len(at)} states for {rows} sequences")
+        columns = self._with_static(columns, at)
         outputs = {spec.name: np.empty((rows, length, *spec.shape), spec.dtype) for spec in self.outputs}
         static = {spec.name for spec in self.inputs if spec.static}
         for t in range(length):
@@ -181,11 +184,35 @@ class Stepper:
             raise ValueError(f"state: expected float32[rows, {words}], given {given}")
         return state
 
+    def _with_static(self, columns: Features, state: Float32Array) -> Features:
+        """The columns with the static inputs that were left out, as the states hold them."""
+        filled = dict(columns)
+        for name, slot in self.artifact.static_slots.items():
+            held = self.slots(state)[HELD] != 0
+            kept = self.slots(state)[slot.name]
+            if name not in filled:
+                if not held.all():
+                    raise ValueError(
+                        f"input {name!r} is static, and the state of row {int(np.argmin(held))} holds no value of it: "
+                        "give it with the first sample of a sequence"
+                    )
+                filled[name] = kept
+                continue
+            differs = (filled[name].view(np.int32) != kept.view(np.int32)).reshape(len(state), -1).any(axis=1) & held
+            if differs.any():
+                row = int(np.argmax(differs))
+                raise ValueError(
+                    f"input {name!r} is static: given {filled[name][row]}, and row {row} holds {kept[row]}"
+                )
+        return filled
+
     def _checked(self, given: Given, leading: tuple[int | None, ...], axes: tuple[str, ...]) -> Features:
-        """Every input as an array of its type with the same leading axes; None stands for any length."""
+        """Every input that is given as an array of its type with the same leading axes; None stands for any length."""
         named = self._named(given)
         columns: dict[str, NDArray[Any]] = {}
         for spec in self.inputs:
+            if spec.name not in named:  # static, and left out
+                continue
             values = _cast(spec, np.asarray(named[spec.name]))
             if spec.dtype == "int32" and not spec.shape and values.shape[len(axes) :] == (1,):
                 values = values[..., 0]  # tokens often come as a column
@@ -212,7 +239,8 @@ class Stepper:
             if len(names) > 1:
                 raise ValueError(f"expected a dict with the inputs {names}, given {type(given).__name__}")
             return {names[0]: given}
-        missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
+        missing = [spec.name for spec in self.inputs if spec.name not in given and not spec.static]
+        unknown = [name for name in given if name not in names]
         if missing or unknown:
             raise ValueError(f"expected the inputs {names}, given {list(given)} (missing {missing}, unknown {unknown})")
         return given

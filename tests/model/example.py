@@ -13,12 +13,14 @@ LAYOUT = (
     Slot("encoder/lstm_1#0.h", (2, 3), "float32", 0, 6),
     Slot("lstm_2#0.c", (1,), "float32", 6, 7),
     Slot("steps", (), "int32", 7, 8),
+    Slot("token.static", (), "int32", 8, 9),
+    Slot("static", (), "int32", 9, 10),
 )
 
 
 def parts(**changes: Any) -> dict[str, Any]:
     random = np.random.default_rng(3)
-    initial = np.arange(8, dtype=np.float32) / 7
+    initial = np.arange(10, dtype=np.float32) / 7
     initial.view(np.int32)[7] = 0x7FA00001  # as float32 a signalling NaN
     given: dict[str, Any] = {
         "inputs": (TensorSpec("../odd name", (3,)), TensorSpec("token", (), "int32", static=True)),

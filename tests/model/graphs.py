@@ -159,6 +159,50 @@ def many_inputs(inputs: int = 12) -> Parts:
 
 
 @cache
+def _biased_graph() -> bytes:
+    def step(input_0: Any, input_1: Any, state_f32: Any, state_i32: Any) -> dict[str, Any]:
+        bias = tf.where(state_i32 > 0, state_f32[:, 1:], input_1)
+        total = state_f32[:, :1] + input_0 + bias[:, :1] * bias[:, 1:]
+        return {
+            "output_0": total,
+            "next_f32": tf.concat([total, bias], 1),
+            "next_i32": tf.maximum(state_i32, 1),
+        }
+
+    return flatbuffer(
+        step,
+        input_0=((None, 1), "float32"),
+        input_1=((None, 2), "float32"),
+        state_f32=((None, 3), "float32"),
+        state_i32=((None, 1), "int32"),
+    )
+
+
+def static() -> Parts:
+    """x[1] and the static bias[2] -> the sum of all x so far, and of the bias' product as often."""
+    x = np.random.default_rng(10).integers(-9, 9, (3, 4, 1)).astype(np.float32)
+    bias = np.array([[2, 3], [0, 1], [-1, 4]], np.float32)
+    total = np.cumsum(x + bias.prod(axis=1)[:, None, None], axis=1)
+    held = np.ones((3, 1), np.int32).view(np.float32)
+    return _parts(
+        inputs=(TensorSpec("x", (1,)), TensorSpec("bias", (2,), static=True)),
+        outputs=(TensorSpec("total", (1,)),),
+        layout=(
+            Slot("sum#0", (1,), "float32", 0, 1),
+            Slot("bias.static", (2,), "float32", 1, 3),
+            Slot("static", (), "int32", 3, 4),
+        ),
+        initial_state=np.zeros(4, np.float32),
+        step_graph=_biased_graph(),
+        golden=Golden(
+            {"x": x, "bias": np.repeat(bias[:, None], 4, axis=1)},
+            {"total": total},
+            np.concatenate([total[:, -1], bias, held], axis=1),
+        ),
+    )
+
+
+@cache
 def _tokens_graph() -> bytes:
     def step(input_0: Any, state_i32: Any) -> dict[str, Any]:
         return {"output_0": state_i32, "next_i32": input_0[:, None]}

@@ -44,7 +44,7 @@ def test_what_was_written_is_read(directory: Path) -> None:
             read = getattr(artifact.golden, kind)[name]
             assert (read.dtype, read.shape, read.tobytes()) == (values.dtype, values.shape, values.tobytes())
     assert artifact.golden.state.tobytes() == given["golden"].state.tobytes()
-    assert (artifact.words, artifact.float_words, artifact.directory) == (8, 7, directory)
+    assert (artifact.words, artifact.float_words, artifact.directory) == (10, 7, directory)
     assert artifact.slot("steps") == LAYOUT[2]
     assert artifact.slot("nobody") is None
     assert not artifact.initial_state.flags.writeable
@@ -87,7 +87,7 @@ DECIDING: dict[str, dict[str, Any]] = {
     "mode": {"mode": "window"},
     "length": {"length": 8},
     "prefix": {"exact_prefix": True},
-    "initial state": {"initial_state": np.zeros(8, np.float32)},
+    "initial state": {"initial_state": np.zeros(10, np.float32)},
     "slot's name": {"layout": (replace(LAYOUT[0], name="encoder/lstm_1#1.h"), *LAYOUT[1:])},
     "slot's shape": {"layout": (replace(LAYOUT[0], shape=(3, 2)), *LAYOUT[1:])},
     "output's name": {
@@ -315,26 +315,36 @@ def test_below_a_file_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
-    "a gap in the layout": {"layout": (LAYOUT[0], replace(LAYOUT[1], start=7, stop=8), replace(LAYOUT[2], start=8))},
+    "a gap in the layout": {"layout": (replace(LAYOUT[0], shape=(5,), stop=5), *LAYOUT[1:])},
     "a slot of another size": {"layout": (replace(LAYOUT[0], shape=(2, 2)), *LAYOUT[1:])},
-    "integers before floats": {"layout": (Slot("steps", (), "int32", 0, 1), Slot("h", (7,), "float32", 1, 8))},
-    "a slot's name twice": {"layout": (LAYOUT[0], replace(LAYOUT[1], name=LAYOUT[0].name), LAYOUT[2])},
-    "a slot of another type": {"layout": (*LAYOUT[:2], replace(LAYOUT[2], dtype="int64"))},
+    "integers before floats": {
+        "layout": (Slot("steps", (), "int32", 0, 1), Slot("h", (7,), "float32", 1, 8), *LAYOUT[3:])
+    },
+    "a slot's name twice": {"layout": (LAYOUT[0], replace(LAYOUT[1], name=LAYOUT[0].name), *LAYOUT[2:])},
+    "a slot of another type": {"layout": (*LAYOUT[:2], replace(LAYOUT[2], dtype="int64"), *LAYOUT[3:])},
     "an initial state of another size": {"initial_state": np.zeros(7, np.float32)},
     "no input": {"inputs": (), "golden": replace(parts()["golden"], features={})},
     "an output's name twice": {"outputs": (TensorSpec("dense", (1,)), TensorSpec("dense", (1,)))},
     "carry with a length": {"mode": "carry", "exact_prefix": True},
     "tumbling without one": {"length": None},
     "tumbling after nothing": {"length": 0},
-    "a prefix that is not counted": {"layout": (*LAYOUT[:2], replace(LAYOUT[2], name="count"))},
+    "a prefix that is not counted": {"layout": (*LAYOUT[:2], replace(LAYOUT[2], name="count"), *LAYOUT[3:])},
+    "a static input that is not kept": {"layout": (*LAYOUT[:3], replace(LAYOUT[3], name="token#0"), LAYOUT[4])},
+    "a static input kept as another type": {
+        "inputs": (TensorSpec("../odd name", (3,)), TensorSpec("token", (), static=True)),
+        "golden": replace(
+            parts()["golden"], features={**parts()["golden"].features, "token": np.ones((2, 4), np.float32)}
+        ),
+    },
+    "static inputs, and no word for whether they are held": {"layout": (*LAYOUT[:4], replace(LAYOUT[4], name="held"))},
     "a tile of no rows": {"tile": 0},
     "golden features of another shape": {"inputs": (TensorSpec("../odd name", (2,)), TensorSpec("token", (), "int32"))},
-    "golden states of another width": {"golden": replace(parts()["golden"], state=np.zeros((2, 7), "f4"))},
+    "golden states of another width": {"golden": replace(parts()["golden"], state=np.zeros((2, 9), "f4"))},
     "golden vectors of no sequence": {
         "golden": Golden(
             {"../odd name": np.zeros((0, 4, 3), "f4"), "token": np.zeros((0, 4), "i4")},
             {"dense": np.zeros((0, 4, 1), "f4")},
-            np.zeros((0, 8), "f4"),
+            np.zeros((0, 10), "f4"),
         )
     },
 }

@@ -43,7 +43,7 @@ def test_a_program_gets_all_of_it_as_json(directory: Path) -> None:
         "dtype": "float32",
         "columns": [0, 6],
     }
-    assert (about["state"]["words"], about["state"]["bytes"], about["state"]["starts_as_zeros"]) == (8, 32, False)
+    assert (about["state"]["words"], about["state"]["bytes"], about["state"]["starts_as_zeros"]) == (10, 40, False)
     assert about["certificate"]["errors"] == {"dense": 1.25e-7}
     assert about["golden"] == {"sequences": 2, "samples": 4}
     assert about["size_bytes"]["step.tflite"] == 2048
@@ -54,8 +54,8 @@ def test_people_get_it_as_a_page(directory: Path) -> None:
     for said in (
         load_artifact(directory).fingerprint_hex,
         "mode tumbling 7, exact at the last step only",
-        "inputs ../odd name float32(3), token int32()",
-        "8 words = 32 bytes a key",
+        "inputs ../odd name float32(3), token int32() static",
+        "10 words = 40 bytes a key",
         "encoder/lstm_1#0.h (2, 3) float32 0:6",
         "steps () int32 7:8",
         "lstm_1 LSTM recurrent",
@@ -103,7 +103,9 @@ def test_weights_go_by_their_own_names(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_has_no_heading(tmp_path: Path) -> None:
-    write_artifact(tmp_path / "model", **parts(repairs=[], layers=[], initial_state=np.zeros(8, np.float32), tile=None))
+    write_artifact(
+        tmp_path / "model", **parts(repairs=[], layers=[], initial_state=np.zeros(10, np.float32), tile=None)
+    )
     text = page(tmp_path / "model")
     assert "repairs" not in text
     assert "layers" not in text

@@ -23,6 +23,7 @@ PARTS = {
     "tumbling": graphs.tumbling,
     "many": lambda: graphs.many_inputs(3),
     "tokens": graphs.tokens,
+    "static": graphs.static,
 }
 
 
@@ -242,3 +243,47 @@ def test_the_package_offers_what_it_lists_and_nothing_else() -> None:
     assert set(processor.__all__) <= set(dir(processor))
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = processor.lode
+
+
+# --- static inputs
+
+BIAS = np.array([[2, 3], [0, -1]], np.float32)
+
+
+def test_a_static_input_is_taken_from_the_state_where_it_is_left_out(steppers: Steppers) -> None:
+    stepper, x = steppers["static"], np.ones((2, 1), np.float32)
+    first, state = stepper.step({"x": x, "bias": BIAS}, stepper.initial_state(2))
+    left_out, after = stepper.step({"x": x}, state)
+    repeated, same = stepper.step({"x": x, "bias": BIAS}, state)
+    assert (np.asarray(first).tolist(), np.asarray(left_out).tolist()) == ([[7], [1]], [[14], [2]])
+    assert (bits(np.asarray(left_out)), bits(after)) == (bits(np.asarray(repeated)), bits(same))
+    assert stepper.slots(after)["bias.static"].tolist() == BIAS.tolist()
+
+
+def test_a_static_input_is_wanted_where_a_state_holds_none(steppers: Steppers) -> None:
+    stepper, x = steppers["static"], np.ones((2, 1), np.float32)
+    _, state = stepper.step({"x": x, "bias": BIAS}, stepper.initial_state(2))
+    state[1] = stepper.initial_state(1)
+    with pytest.raises(ValueError, match="input 'bias' is static, and the state of row 1 holds no value of it"):
+        stepper.step({"x": x}, state)
+    with pytest.raises(ValueError, match="holds no value of it"):
+        stepper.run({"x": np.ones((2, 5, 1), np.float32)})
+
+
+def test_another_value_of_a_static_input_is_refused(steppers: Steppers) -> None:
+    stepper, x = steppers["static"], np.ones((2, 1), np.float32)
+    _, state = stepper.step({"x": x, "bias": BIAS}, stepper.initial_state(2))
+    with pytest.raises(ValueError, match=r"input 'bias' is static: given \[-0\. -1\.\], and row 1 holds \[ 0\. -1\.\]"):
+        stepper.step({"x": x, "bias": np.array([[2, 3], [-0.0, -1]], np.float32)}, state)
+    state[1] = stepper.initial_state(1)  # a new sequence may have another
+    stepper.step({"x": x, "bias": np.array([[2, 3], [5, 5]], np.float32)}, state)
+
+
+def test_sequences_go_on_from_states_that_hold_the_static_input(steppers: Steppers) -> None:
+    stepper, x = steppers["static"], np.arange(12, dtype=np.float32).reshape(2, 6, 1)
+    whole = np.asarray(stepper.run({"x": x, "bias": BIAS}))
+    head, state = stepper.advance({"x": x[:, :2], "bias": BIAS}, None)
+    tail, _ = stepper.advance({"x": x[:, 2:]}, state)
+    assert bits(np.concatenate([np.asarray(head), np.asarray(tail)], axis=1)) == bits(whole)
+    with pytest.raises(ValueError, match="missing \\['x'\\]"):
+        stepper.step({"bias": BIAS}, state)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from processor.model.artifact.directory import load_artifact, write_artifact
 from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH
-from processor.model.artifact.layout import STEPS, Mode, Slot
+from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, static_slot, static_slots
 from processor.model.artifact.values import Artifact, Golden
 
 __all__ = [
     "GOLDEN",
+    "HELD",
     "MANIFEST",
     "STEPS",
     "STEP_GRAPH",
@@ -26,5 +27,7 @@ __all__ = [
     "Mode",
     "Slot",
     "load_artifact",
+    "static_slot",
+    "static_slots",
     "write_artifact",
 ]

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from processor.types import TensorSpec
 
 STEPS: Final = "steps"
 """The int32 slot in which `tumbling` and `window` count the samples of the running sequence."""
+
+HELD: Final = "static"
+"""The int32 slot that says whether the state holds static inputs: 0 before a sequence's first sample, then 1."""
 
 Mode = Literal["carry", "tumbling", "window"]
 
@@ -29,6 +37,17 @@ class Slot:
     @property
     def columns(self) -> slice:
         return slice(self.start, self.stop)
+
+
+def static_slot(name: str) -> str:
+    """The name of the slot that keeps the static input `name` for as long as a sequence runs."""
+    return f"{name}.{HELD}"
+
+
+def static_slots(inputs: Iterable[TensorSpec], layout: Iterable[Slot]) -> dict[str, Slot]:
+    """Static input -> the slot that keeps it, in the order of the inputs."""
+    slots = {slot.name: slot for slot in layout}
+    return {spec.name: slots[static_slot(spec.name)] for spec in inputs if spec.static}
 
 
 def check_layout(layout: tuple[Slot, ...]) -> None:

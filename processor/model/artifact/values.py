@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from processor.model.artifact.layout import STEPS, Mode, Slot, check_layout
+from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, check_layout, static_slot, static_slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +74,11 @@ class Artifact:
         """What a prediction calls the model: the first 8 digits of the fingerprint."""
         return self.fingerprint_hex[:8]
 
+    @property
+    def static_slots(self) -> dict[str, Slot]:
+        """Static input -> the slot that keeps it while a sequence runs."""
+        return static_slots(self.inputs, self.layout)
+
     def slot(self, name: str) -> Slot | None:
         return next((slot for slot in self.layout if slot.name == name), None)
 
@@ -89,12 +94,28 @@ def check(artifact: Artifact) -> None:
     if (artifact.mode == "carry") != (artifact.length is None) or (artifact.length is not None and artifact.length < 1):
         raise ValueError(f"mode {artifact.mode} has the length {artifact.length}")
     if artifact.mode == "window" or not artifact.exact_prefix:
-        steps = artifact.slot(STEPS)
-        if steps is None or steps.dtype != "int32" or steps.stop - steps.start != 1:
-            raise ValueError(f"mode {artifact.mode} needs one int32 word named {STEPS!r}")
+        _check_word(artifact, STEPS, f"mode {artifact.mode}")
+    _check_static(artifact)
     if artifact.tile is not None and artifact.tile < 1:
         raise ValueError(f"a tile has {artifact.tile} rows")
     _check_golden_shapes(artifact)
+
+
+def _check_word(artifact: Artifact, name: str, needed_by: str) -> None:
+    word = artifact.slot(name)
+    if word is None or word.dtype != "int32" or word.stop - word.start != 1:
+        raise ValueError(f"{needed_by} needs one int32 word named {name!r}")
+
+
+def _check_static(artifact: Artifact) -> None:
+    for spec in artifact.inputs:
+        if spec.static:
+            _check_word(artifact, HELD, f"the static input {spec.name!r}")
+            slot = artifact.slot(static_slot(spec.name))
+            if slot is None or (slot.dtype, slot.shape) != (spec.dtype, spec.shape):
+                raise ValueError(
+                    f"the static input {spec.name!r} needs the slot {static_slot(spec.name)!r} of its kind"
+                )
 
 
 def _check_golden_shapes(artifact: Artifact) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from processor.model.convert import properties
 from processor.model.convert.graph import walk
-from processor.model.convert.machine import Stepped, Tumbling
+from processor.model.convert.machine import stepped
 from processor.model.convert.properties import Finding
 from processor.model.convert.sequences import FARTHEST, ROWS, extreme_sequences, random_sequences
 from processor.model.convert.toggles import free
@@ -204,8 +204,7 @@ def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str |
     graph = built.graph
     if graph is None or graph.collected:
         return None
-    stepped = built.machine.machine if isinstance(built.machine, Tumbling) else built.machine
-    assert isinstance(stepped, Stepped)
+    machine = stepped(built.machine)
     sequences = subject.sequences.part(0, min(8, subject.sequences.length, built.length or 8))
     judged = walk(
         built.model, interface=graph.interface, dtype=None if precisions(built.model) == {"float32"} else "float32"
@@ -215,11 +214,11 @@ def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str |
     with free(built.model):
         known = inside([tf.cast(x, t.dtype) for x, t in zip(sequences.whole(), inside.inputs, strict=True)])
     known = [np.asarray(keras.ops.cast(y, "float32")) for y in keras.tree.flatten(known)]
-    state = [tf.repeat(tf.constant(piece.initial)[None], sequences.rows, axis=0) for _, piece in stepped.pieces]
+    state = [tf.repeat(tf.constant(piece.initial)[None], sequences.rows, axis=0) for _, piece in machine.pieces]
     wrong: set[int] = set()
     for t in range(sequences.length):
         features = [tf.constant(sequences.at(t)[entry.spec.name]) for entry in graph.interface.entries]
-        _, state, values = stepped.insides(features, state)
+        _, state, values = machine.insides(features, state)
         for (call, _), truth_of in zip(pairs, known, strict=True):
             number = call.targets[0]
             time, last = graph.flows[number].time, t == sequences.length - 1

@@ -1,7 +1,8 @@
 """The certificate: proof, before anything is written, that the step graph says what the trained model says.
 
 1. A row's bits depend on nothing but the row; where the kernels do not keep that, one tile size is fixed.
-2. Properties of the step by itself: any split, saving and restoring, interleaved keys, causality, `tumbling`'s restart.
+2. Properties of the step by itself: any split, saving and restoring, interleaved keys, causality, `tumbling`'s restart,
+   static inputs kept.
 3. Every prefix of random and given sequences, against the trained model.
 4. Extreme inputs, and the long run: how the error grows, held against what rounding costs the model itself.
 5. Where the truth came from a twin: the twin against the model itself, at the model's own shape; and where the model
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from processor.model.artifact import STEPS, Golden
+from processor.model.artifact import HELD, STEPS, Golden
 from processor.model.convert import accuracy, properties
 from processor.model.convert.accuracy import Errors
 from processor.model.convert.properties import Finding, Subject
@@ -165,6 +166,7 @@ def _samples(draft: Artifact, lengths: list[int]) -> int:
 def _by_itself(subject: Subject, certificate: Certificate, progress: Progress) -> None:
     short = dataclasses.replace(subject, sequences=subject.sequences.part(0, 64))
     checks = [*properties.PROPERTIES, *([properties.starts_afresh] if subject.artifact.mode == "tumbling" else [])]
+    checks += [properties.keeps_static] if subject.artifact.static_slots else []
     for rank, check in enumerate(checks):
         progress("splits, interleaved keys, causality", rank / len(checks))
         certificate.findings.append(check(short))
@@ -261,7 +263,10 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
             certificate.remarks.append(
                 "The answers hardly depend on the samples, so agreement says little: is it trained?"
             )
-    dead = [name for name in properties.dead_slots(subject) if (name, subject.artifact.length) != (STEPS, 1)]
+    # Whether static inputs are held matters at a sequence's first sample alone: that has a check of its own.
+    kept = [slot.name for slot in subject.artifact.static_slots.values()]
+    spared = {HELD, *([STEPS, *kept] if subject.artifact.length == 1 else [])}
+    dead = [name for name in properties.dead_slots(subject) if name not in spared]
     if dead:
         certificate.remarks.append(f"Nothing depends on the state of {', '.join(dead)}.")
     else:

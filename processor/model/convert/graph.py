@@ -255,7 +255,9 @@ class _Walk:
         """The call with its rule."""
         timed = [flow for flow in call.flows if flow.time is not None]
         kind = type(call.layer)
-        if not timed and (kind not in RULES or kind.__module__.startswith("keras.")):
+        # The engine would stop at a token that there is none of, so an Embedding has its rule without time, too.
+        is_own = kind in RULES and (kind is layers.Embedding or not kind.__module__.startswith("keras."))
+        if not timed and not is_own:
             return replace(call, rule=RULES_WHOLE)
         closed = self.flat.closed.get(id(call.layer))
         if closed is not None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from processor.model.artifact import STEPS
+from processor.model.artifact import HELD, STEPS, static_slot
 from processor.model.convert.rules import Piece, put
 from processor.model.convert.toggles import unrolled
 
@@ -132,6 +132,44 @@ class WholeModel:
         here = tf.range(self.length)[None] == tf.reshape(count, (-1, 1))
         shape = (-1, self.length, *(1,) * (len(by_time.shape) - 2))
         return tf.reduce_sum(tf.where(tf.reshape(here, shape), by_time, tf.zeros_like(by_time)), axis=1)
+
+
+class Keeping:
+    """A machine that keeps its static inputs from a sequence's first sample on; what comes with later ones is not used.
+
+    So a row that leaves them out and one that repeats them are the same to the step graph, whatever they hold.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.interface = machine, machine.interface
+        self.variables: Sequence[Any] = machine.variables
+        self.places = [place for place, entry in enumerate(self.interface.entries) if entry.spec.static]
+        specs = [self.interface.entries[place].spec for place in self.places]
+        values = [(static_slot(spec.name), Piece(HELD, np.zeros(spec.shape, spec.dtype))) for spec in specs]
+        self.pieces: Pieces = [*machine.pieces, *values, (HELD, Piece(HELD, np.zeros((), np.int32)))]
+
+    def answer(self, features: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        *known, held = state
+        pieces, kept = known[: len(self.machine.pieces)], known[len(self.machine.pieces) :]
+        given = list(features)
+        for place, value in zip(self.places, kept, strict=True):
+            is_held = tf.reshape(held > 0, (-1, *(1,) * (len(value.shape) - 1)))
+            given[place] = tf.where(is_held, value, given[place])
+        outputs, after = self.machine.answer(given, pieces)
+        return outputs, [*after, *(given[place] for place in self.places), tf.maximum(held, 1)]
+
+
+def keeping(machine: Machine) -> Machine:
+    """The machine, which keeps its static inputs where it has some."""
+    return Keeping(machine) if any(entry.spec.static for entry in machine.interface.entries) else machine
+
+
+def stepped(machine: Machine) -> Stepped:
+    """The layers that a machine steps, without what keeps and counts around them."""
+    while isinstance(machine, Keeping | Tumbling):
+        machine = machine.machine
+    assert isinstance(machine, Stepped)
+    return machine
 
 
 class Tumbling:

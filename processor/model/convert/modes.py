@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.errors import ConfigError
-from processor.model.artifact import STEPS
+from processor.model.artifact import HELD, STEPS, static_slot
 from processor.model.convert.declared import Declared, declares
 from processor.model.convert.flat import flatten
 from processor.model.convert.graph import Graph, walk
 from processor.model.convert.interface import Exit, Interface, output_times, symbolic
-from processor.model.convert.machine import Stepped, Tumbling, WholeModel
+from processor.model.convert.machine import Stepped, Tumbling, WholeModel, keeping
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.rules import Collect
 from processor.model.convert.toggles import free
@@ -92,7 +92,7 @@ def build(model: Any, mode: str, length: int | None, time_axis: TimeAxis, source
             return _inexact_tumbling(model, length, time_axis, source, refusal)
         raise _with_modes(refusal, source, _own_length(model, time_axis)) from None
     stepped = graph if precisions(model) == {"float32"} else walk(model, time_axis, dtype="float32")
-    machine: Machine = Stepped(stepped)
+    machine = keeping(Stepped(stepped))
     if mode != "tumbling":
         return Built(model, graph.structure, machine, "carry", None, True, stepped)
     steps = _needed(length or graph.length, model, mode, source)
@@ -123,9 +123,9 @@ def _declared(model: Any, mode: str, length: int | None, time_axis: TimeAxis, so
             remedies=[f"processor convert {source} --mode carry"],
         )
     if mode != "tumbling":
-        return Built(model, machine.structure, machine, "carry", None, True, None)
+        return Built(model, machine.structure, keeping(machine), "carry", None, True, None)
     steps = _needed(length or machine.interface.length, model, mode, source)
-    return Built(model, machine.structure, Tumbling(machine, steps), "tumbling", steps, True, None)
+    return Built(model, machine.structure, Tumbling(keeping(machine), steps), "tumbling", steps, True, None)
 
 
 def _inexact_tumbling(
@@ -135,15 +135,15 @@ def _inexact_tumbling(
     graph, interface, structure = _whole(model, length, time_axis, source, "tumbling", refusal)
     steps = _fitting(length, interface, model, source, "tumbling")
     if refusal.reason is Obstacle.COLLECTS_TIME and graph is not None and precisions(model) == {"float32"}:
-        return Built(model, structure, Tumbling(Stepped(graph), steps), "tumbling", steps, False, graph)
-    machine = WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=False)
+        return Built(model, structure, Tumbling(keeping(Stepped(graph)), steps), "tumbling", steps, False, graph)
+    machine = keeping(WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=False))
     return Built(model, structure, Tumbling(machine, steps), "tumbling", steps, False, None)
 
 
 def _window(model: Any, length: int | None, time_axis: TimeAxis, source: str) -> Built:
     _, interface, structure = _whole(model, length, time_axis, source, "window", None)
     steps = _fitting(length, interface, model, source, "window")
-    machine = WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=True)
+    machine = keeping(WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=True))
     return Built(model, structure, machine, "window", steps, True, None)
 
 
@@ -236,9 +236,17 @@ def _with_modes(refusal: ConversionRefused, source: str, own: int | None) -> Con
 
 
 def layers_of(built: Built) -> list[dict[str, Any]]:
-    """For the manifest and the report: every call with its rule and slots; the layers, where the model runs whole."""
+    """For the manifest and the report: what is kept of static inputs, and every call with its rule and slots; the
+    layers, where the model runs whole."""
+    static = [entry.spec.name for entry in built.interface.entries if entry.spec.static]
+    kept = [{"name": name, "class": "Input", "rule": "static", "slots": [static_slot(name)]} for name in static]
+    return [*kept, *_calls_of(built, [HELD, STEPS, *map(static_slot, static)])]
+
+
+def _calls_of(built: Built, others: list[str]) -> list[dict[str, Any]]:
+    """`others`: the slots that are no call's own."""
     if declares(built.model):
-        slots = [name for name, _ in built.machine.pieces if name != STEPS]
+        slots = [name for name, _ in built.machine.pieces if name not in others]
         kind = type(built.model).__name__
         return [{"name": built.model.name, "class": kind, "rule": "its own step", "slots": slots}]
     if built.graph is None:
@@ -246,7 +254,9 @@ def layers_of(built: Built) -> list[dict[str, Any]]:
             {"name": layer.name, "class": type(layer).__name__, "rule": "run whole", "slots": []}
             for layer in built.model.layers
         ]
-    called = {target: _shown(call) for call in built.graph.calls for target in call.targets}
+    entries = zip(built.graph.inputs, built.interface.entries, strict=True)
+    called = {number: entry.spec.name for number, entry in entries if entry.spec.static}
+    called |= {target: _shown(call) for call in built.graph.calls for target in call.targets}
     return [
         {
             "name": _shown(call),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from processor.model.artifact import STEPS
+from processor.model.artifact import HELD, STEPS
 from processor.model.convert.sequences import Sequences, random_sequences
 from processor.model.engine import Engine
 
@@ -188,6 +188,30 @@ def starts_afresh(subject: Subject) -> Finding:
     if not same_bits(after, engine.initial_state(len(after))):
         return Finding(name, False, f"after sample {length} the state is not the initial one")
     return Finding(name, True, f"N = {length}")
+
+
+def keeps_static(subject: Subject) -> Finding:
+    """A static input's value is kept, to the bit, from the first sample on, and what comes later for it is not used."""
+    name, artifact, engine = "static inputs", subject.artifact, subject.engine()
+    word = artifact.slot(HELD)
+    assert word is not None
+    truth, states = subject.run(engine, subject.sequences)
+    at = engine.initial_state(subject.sequences.rows)
+    for t in range(subject.sequences.length):
+        features = dict(subject.sequences.at(t))
+        held = at[:, word.start].view(np.int32) != 0
+        for static in artifact.static_slots:
+            features[static] = features[static].copy()
+            features[static][held] = np.nan if features[static].dtype.kind == "f" else 2**31 - 1
+        outputs, at = subject.step(engine, features, at)
+        if not same_bits(outputs, truth[:, t]) or not same_bits(at, states[:, t]):
+            return Finding(name, False, f"other values with sample {t + 1} change its answer")
+        held = at[:, word.start].view(np.int32) != 0  # not after the N-th sample of `tumbling`
+        for static, slot in artifact.static_slots.items():
+            given = subject.sequences.at(t)[static][held]
+            if not same_bits(at[held, slot.start : slot.stop], given):
+                return Finding(name, False, f"the value of {static!r} is not kept after sample {t + 1}")
+    return Finding(name, True, f"{', '.join(artifact.static_slots)}: kept from a sequence's first sample on")
 
 
 def dead_slots(subject: Subject) -> list[str]:
