@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from processor.model.artifact import static_slots
 from processor.partition import Place
 from processor.publishing import Answers
 from processor.runs import THIN, cut_run
 from processor.sequence import SequenceRules, judge, late, stream_times
+from processor.statics import wrong_statics
 from processor.types import NO_TIME, BadEvent, Kind, Reason
 from processor.waves import cut_waves
 
@@ -62,6 +64,7 @@ class Pipeline:
     ) -> None:
         self._artifact, self._engine, self._arena = artifact, engine, arena
         self._decoder, self._publisher, self._rules = decoder, publisher, rules
+        self._statics = static_slots(artifact.inputs, artifact.layout)
         self._float_words = sum(slot.stop - slot.start for slot in artifact.layout if slot.dtype == "float32")
 
     def decode(self, batch: Batch) -> Work:
@@ -127,7 +130,7 @@ class Pipeline:
     ) -> list[NDArray[np.intp]]:
         """Steps the ordinary keys of some thin waves event by event. Returns what is left of the waves."""
         arena, events, offsets = self._arena, work.events, work.batch.offsets
-        run, others = cut_run(waves, slots, before, answers.first, self._rules, events, offsets, arena)
+        run, others = cut_run(waves, slots, before, answers.first, self._rules, self._statics, events, offsets, arena)
         if run is None:
             return waves
         features = {name: column[run.rows] for name, column in events.features.items()}
@@ -176,6 +179,12 @@ class Pipeline:
             idle, afresh = verdict.idle[kept], verdict.afresh[kept]
         else:
             idle, afresh = verdict.idle, verdict.afresh
+        if self._statics:
+            wrong = wrong_statics(self._statics, events, rows, arena.words[slots], afresh)
+            if wrong:
+                answers.bad |= wrong
+                kept = ~np.isin(rows, list(wrong))
+                rows, slots, idle, afresh = rows[kept], slots[kept], idle[kept], afresh[kept]
         if len(rows):
             self._advance(work, rows, slots, idle, afresh, answers)
 

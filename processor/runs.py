@@ -2,8 +2,9 @@
 
 A key that is hot makes as many waves as it has events, each of a row or two, and what surrounds a step costs more than
 the step. But a key all of whose events are *ordinary* (samples that go on with its sequence: nothing starts afresh or
-ends, nothing is a duplicate or was stepped before) has every verdict known beforehand: it is judged at once, and only
-the model goes event by event. Other keys are left to the waves. Both ways compute the same bits.
+ends, nothing is a duplicate or was stepped before, static inputs agree) has every verdict known beforehand: it is
+judged at once, and only the model goes event by event. Other keys are left to the waves. Both ways compute the same
+bits.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from processor.statics import agree
 from processor.types import NO_TIME, Kind
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from processor.sequence import SequenceRules
     from processor.state.arena import Arena
+    from processor.statics import Statics
     from processor.types import BoolArray, Events, Int32Array, Int64Array
 
     Rows = NDArray[np.intp]
@@ -63,6 +66,7 @@ def cut_run(
     before: Int64Array,
     first: int,
     rules: SequenceRules,
+    statics: Statics,
     events: Events,
     offsets: Int64Array,
     arena: Arena,
@@ -78,6 +82,8 @@ def cut_run(
     owners, firsts, key, counts = np.unique(slots[rows], return_index=True, return_inverse=True, return_counts=True)
     keys = _KeyByKey(rows + first, before[rows], firsts, owners)
     ordinary = _are_ordinary(keys, rules, events, offsets, arena)
+    if statics:
+        ordinary &= keys.of_each(agree(statics, events, keys.rows, key, firsts, owners, arena))
     if not ordinary.any():
         return None, list(waves)
     place = np.full(len(owners), -1, np.intp)

@@ -102,3 +102,4 @@ class Events:
     start: BoolArray
     end: BoolArray
     bad: dict[int, BadEvent]  # row -> why
+    given: Mapping[str, BoolArray]  # static input -> which samples bring it; where they don't, its column holds zeros

@@ -41,6 +41,7 @@ class Values:
     start: BoolArray
     end: BoolArray
     bad: dict[int, BadEvent]
+    given: dict[str, BoolArray]  # static input -> which values have it
 
 
 class ValueDecoder(Protocol):
@@ -109,8 +110,8 @@ class EventDecoder:
         unfit = self._judge_times(batch, time, sample)
         if unfit:
             rows = list(unfit)
-            columns = (time, values.sequence, values.has_sequence, values.start, values.end, *values.features.values())
-            for column in columns:
+            flags = (values.has_sequence, values.start, values.end, *values.given.values())
+            for column in (time, values.sequence, *flags, *values.features.values()):
                 column[rows] = 0
             bad.update(unfit)
             kind[rows] = Kind.BAD
@@ -123,6 +124,7 @@ class EventDecoder:
             start=values.start,
             end=values.end,
             bad=dict(sorted(bad.items())),
+            given=values.given,
         )
 
     def _judge_times(self, batch: Batch, time: Int64Array, sample: BoolArray) -> dict[int, BadEvent]:
@@ -162,4 +164,5 @@ def _spread(values: Values, rows: NDArray[np.intp], n: int) -> Values:
         start=spread(values.start),
         end=spread(values.end),
         bad={int(rows[row]): why for row, why in values.bad.items()},
+        given={name: spread(column) for name, column in values.given.items()},
     )

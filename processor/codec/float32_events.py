@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Float32ValueDecoder:
-    """Decodes packed values for a model with these inputs (none of them static). Pure: it keeps nothing of a batch."""
+    """Decodes packed values for a model with these inputs. Pure: it keeps nothing of a batch."""
 
     def __init__(self, inputs: Sequence[TensorSpec]) -> None:
         self._inputs = tuple(inputs)
@@ -44,6 +44,8 @@ class Float32ValueDecoder:
         if bad:
             for column in columns.values():
                 column[list(bad)] = 0
+        good = np.ones(len(values), np.bool_)
+        good[list(bad)] = False
         has_time, has_sequence = (flags & HAS_TIME) != 0, (flags & HAS_SEQUENCE) != 0
         return Values(
             features={spec.name: columns[f"tensor_{rank}"] for rank, spec in enumerate(self._inputs)},
@@ -54,6 +56,7 @@ class Float32ValueDecoder:
             start=(flags & START) != 0,
             end=(flags & END) != 0,
             bad=bad,
+            given={spec.name: good.copy() for spec in self._inputs if spec.static},
         )
 
     def _blank(self, n: int) -> dict[str, NDArray[Any]]:

@@ -63,18 +63,13 @@ def event_decoder(
     """The decoder of an input topic in `format`, for a model with these inputs.
 
     max_ahead_ms: an event whose time is later than its record's timestamp by more is bad; 0: off. largest_key: the most
-    bytes that a key may have. Raises ConfigError for a format that is none, or inputs that no event can carry.
+    bytes that a key may have. Raises ConfigError for a format that is none, or a model without inputs.
     """
     make = FORMATS[format].values if format in FORMATS else None
     if make is None:
         raise _no_such_format("input.format", format, [name for name, known in FORMATS.items() if known.values])
-    static = [spec.name for spec in inputs if spec.static]
-    if static or not inputs:
-        raise ConfigError(
-            f"The model's inputs can't be read from events: {', '.join(static) or 'it has none'}",
-            "An input without a time axis (static) is not carried by events yet." if static else "",
-            "Convert a model all of whose inputs have a time axis.",
-        )
+    if not inputs:
+        raise ConfigError("The model's inputs can't be read from events: it has none", "", "Convert a model that has.")
     return EventDecoder(make(inputs), max_ahead_ms=max_ahead_ms, largest_key=largest_key)
 
 

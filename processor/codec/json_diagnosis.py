@@ -121,12 +121,16 @@ class Diagnosis:
                 detail = f"features: the model has no input {_shown(name)[5:]}; its inputs are {self._names()}"
                 raise _Fault(Reason.UNKNOWN_INPUT, detail)
         named = {name for name, tensor in inputs}
-        for name in self._inputs:
+        for name, spec in self._inputs.items():
+            if spec.static:  # whether it may be left out is for the key's state to say
+                continue
             if name not in named or (name, None) in inputs:
                 what = "null" if name in named else "absent"
                 raise _Fault(Reason.MISSING_FEATURES, f"features: the input {_shown(name)[5:]} is {what}")
         for name, tensor in inputs:
             spec = self._inputs[name]
+            if tensor is None and spec.static:
+                continue
             _judge_tensor(tensor, spec.shape, spec.dtype, f"features.{name}")
 
     def _names(self) -> str:

@@ -33,23 +33,25 @@ _LONGEST_TUPLE: Final = 256
 
 
 class JsonValueDecoder:
-    """Decodes JSON values for a model with these inputs (none of them static). Pure: it keeps nothing of a batch."""
+    """Decodes JSON values for a model with these inputs. Pure: it keeps nothing of a batch."""
 
     def __init__(self, inputs: Sequence[TensorSpec]) -> None:
         self._inputs = tuple(inputs)
         self._diagnose = Diagnosis(inputs)
         named = msgspec.defstruct(
             "Inputs",
-            [(f"input_{rank}", _tensor_type(spec)) for rank, spec in enumerate(inputs)],
+            [_field(f"input_{rank}", spec) for rank, spec in enumerate(inputs)],
             rename={f"input_{rank}": spec.name for rank, spec in enumerate(inputs)},
             forbid_unknown_fields=True,
+            kw_only=True,  # so that the optional ones may come first
             gc=False,
         )
         self._named_event = _event_type("NamedEvent", named)
         self._parse_named = msgspec.json.Decoder(self._named_event).decode
         self._single = len(self._inputs) == 1
         # The inputs' brackets, and one each for the event and the object of inputs, if it has to be one.
-        self._least_brackets = sum(map(_brackets, inputs)) + (1 if self._single else 2)
+        self._least_brackets = sum(_brackets(spec) for spec in inputs if not spec.static)
+        self._least_brackets += 1 if self._single else 2
         bare_event = _event_type("Event", _tensor_type(inputs[0])) if self._single else self._named_event
         self._parse: Callable[[bytes], Any] = msgspec.json.Decoder(bare_event).decode
 
@@ -57,7 +59,7 @@ class JsonValueDecoder:
         """The columns of `values`, aligned with them."""
         events, rows, bad = self._read(values)
         texts = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
-        features, finite = self._features(events)
+        features, given, finite = self._features(events)
         good = np.ones(len(events), np.bool_)
         for at in sorted({*(~finite).nonzero()[0].tolist(), *self._broken_unseen(texts)}):
             why = self._diagnose(texts[at])
@@ -85,6 +87,7 @@ class JsonValueDecoder:
             start=spread(start),
             end=spread(end),
             bad=bad,
+            given={name: spread(column) for name, column in given.items()},
         )
 
     def _read(self, values: Sequence[bytes]) -> tuple[list[Any], NDArray[np.intp], dict[int, BadEvent]]:
@@ -115,22 +118,26 @@ class JsonValueDecoder:
         rows = np.arange(len(values))
         return events, np.delete(rows, list(bad)) if bad else rows, bad
 
-    def _features(self, events: list[Any]) -> tuple[dict[str, NDArray[Any]], BoolArray]:
-        """The inputs as columns, and which events' numbers are all finite as float32."""
-        given: list[Any] = list(map(attrgetter("features"), events))
+    def _features(self, events: list[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, BoolArray], BoolArray]:
+        """The inputs as columns, which events bring each static one, and which have numbers finite as float32 alone."""
+        features: list[Any] = list(map(attrgetter("features"), events))
         if self._single and self._named_event in set(map(type, events)):
-            given = [
-                features.input_0 if type(event) is self._named_event else features
-                for event, features in zip(events, given, strict=True)
+            features = [
+                one.input_0 if type(event) is self._named_event else one
+                for event, one in zip(events, features, strict=True)
             ]
-        columns = {}
+        columns, given = {}, {}
         finite = np.ones(len(events), np.bool_)
         for rank, spec in enumerate(self._inputs):
-            tensors = given if self._single else map(attrgetter(f"input_{rank}"), given)
-            column = columns[spec.name] = _tensors(tensors, spec, len(events))
+            tensors = features if self._single else map(attrgetter(f"input_{rank}"), features)
+            if spec.static:
+                column, given[spec.name] = _optional_tensors(list(tensors), spec)
+            else:
+                column = _tensors(tensors, spec, len(events))
+            columns[spec.name] = column
             if column.dtype == np.float32 and not np.isfinite(column).all():
                 finite &= np.isfinite(column).reshape(len(events), -1).all(axis=1)
-        return columns, finite
+        return columns, given, finite
 
     def _broken_unseen(self, texts: Sequence[bytes]) -> Iterator[int]:
         """Which of the texts that could be read are broken where nobody looked: in the fields that are ignored."""
@@ -184,6 +191,11 @@ def _tensor_type(spec: TensorSpec) -> Any:
     return tensor
 
 
+def _field(name: str, spec: TensorSpec) -> Any:
+    """The field of one input; a static one may be absent, or null."""
+    return (name, _tensor_type(spec) | None, None) if spec.static else (name, _tensor_type(spec))
+
+
 def _brackets(spec: TensorSpec) -> int:
     """How many lists it takes to write a sample of this shape."""
     return sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
@@ -196,6 +208,15 @@ def _tensors(tensors: Iterable[Any], spec: TensorSpec, n: int) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         flat = np.fromiter(tensors, np.dtype(spec.dtype), n * math.prod(spec.shape))
     return flat.reshape(n, *spec.shape)
+
+
+def _optional_tensors(tensors: list[Any], spec: TensorSpec) -> tuple[NDArray[Any], BoolArray]:
+    """The same where some are absent: zeros in their place, and which are there."""
+    given = np.fromiter((tensor is not None for tensor in tensors), np.bool_, len(tensors))
+    column = np.zeros((len(tensors), *spec.shape), spec.dtype)
+    present = [tensor for tensor in tensors if tensor is not None]
+    column[given] = _tensors(present, spec, len(present))
+    return column, given
 
 
 def _integers(fields: list[int | None]) -> tuple[Int64Array, BoolArray]:

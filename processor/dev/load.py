@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from processor.dev.samples import BAD_REASONS, Input, bad_value, feature_texts
+from processor.dev.samples import BAD_REASONS, Input, bad_value, feature_texts, static_texts, with_static
 from processor.errors import Unavailable
 from processor.kafka.client import KafkaError, Producer
 from processor.types import Reason
@@ -46,6 +46,7 @@ class Load:
     bytes of the key's last event or with others. unnumbered_share: events without a sequence number (1.0: none has
     one). late_share: events that are `late_ms` to `2 * late_ms` behind. gap_share: pauses of `gap_ms` in the event time
     of everybody. bad_share: bad events, of each reason in turn (the first input's, where a sample has several).
+    left_out_share, other_share: events that leave the key's static inputs out, and that bring others than its own.
     step_ms: how far the event time moves from one event to the next. skew: 0 for keys that are equally frequent, more
     for a few that are frequent and many that are rare.
     """
@@ -69,6 +70,8 @@ class Load:
     gap_share: float = 0.0
     gap_ms: int = 60_000
     bad_share: float = 0.0
+    left_out_share: float = 0.0
+    other_share: float = 0.0
 
     def __iter__(self) -> Iterator[Event]:
         """The events, in the order in which they are to be produced."""
@@ -86,6 +89,8 @@ def everything(seed: int = 1, **fields: Any) -> Load:
         "late_share": 0.01,
         "gap_share": 0.001,
         "bad_share": 0.02,
+        "left_out_share": 0.5,
+        "other_share": 0.01,
         "skew": 1.0,
     }
     return Load(seed=seed, **{**shares, **fields})
@@ -103,6 +108,8 @@ def _events(load: Load) -> Iterator[Event]:
     last_value: dict[int, bytes] = {}
     bad_rank = 0
     inputs = load.inputs or (Input("", load.shape),)
+    # Each key's own, and then as many others; drawn apart, so that a load without static inputs is what it is.
+    static = static_texts(np.random.default_rng((load.seed, 1)), 2 * load.keys, inputs)
     kinds = np.cumsum([load.null_share, load.duplicate_share, load.late_share, load.bad_share])
     for first in range(0, load.events, _CHUNK):
         rng = np.random.default_rng((load.seed, first))
@@ -114,10 +121,14 @@ def _events(load: Load) -> Iterator[Event]:
             for share in (load.start_share, load.end_share, load.gap_share, load.unnumbered_share)
         )
         extra = rng.random(_CHUNK).tolist()
+        lots = rng.random(_CHUNK).tolist() if static else ()
         for row in range(min(_CHUNK, load.events - first)):  # a whole chunk is drawn: a shorter load is a prefix
             clock += load.step_ms + (load.gap_ms if gaps[row] else 0)
             index, kind, text = chosen[row], drawn[row], texts[row]
             key = b"key-%d" % index
+            if static and lots[row] >= load.left_out_share:
+                is_other = lots[row] >= 1 - load.other_share
+                text = with_static(text, static[index + load.keys * is_other])
             partition = zlib.crc32(key) % load.partitions
             if kind == _NULL:
                 yield Event(partition, key, None)

@@ -37,7 +37,10 @@ class InputRecord(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One step of a sequence: input name -> its numbers, nested as the sample's shape; and the record it came from."""
+    """One step of a sequence: input name -> its numbers, nested as the sample's shape; and the record it came from.
+
+    Static inputs are those that the sequence began with, whether the record repeats them or not.
+    """
 
     features: dict[str, Any]
     partition: int
@@ -69,12 +72,14 @@ class Rejected(NamedTuple):
 class Rules:
     """What the answer depends on, beside the records.
 
-    inputs: input name -> one sample's shape; tokens: which of them are int32. length: N of `tumbling N`, 0 for none.
+    inputs: input name -> one sample's shape; tokens: which of them are int32; static: which come with the first event
+    of a sequence and need not come with the others. length: N of `tumbling N`, 0 for none.
     The durations are those of the settings `[sequence]`; largest_key in bytes, 0 for no limit.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     tokens: frozenset[str] = frozenset()
+    static: frozenset[str] = frozenset()
     length: int = 0
     gap_seconds: float = 0
     idle_seconds: float = 0
@@ -92,6 +97,7 @@ class Expected:
     sequences: dict[KeyName, list[list[Sample]]] = field(default_factory=dict)
     duplicates: int = 0
     forgotten: int = 0  # null values
+    static: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -119,7 +125,7 @@ def expected(
     is_finite: whether the model's answer to the last sample of a sequence, after the others, and its state are finite
     (None: always).
     """
-    result = Expected()
+    result = Expected(static=rules.static)
     for partition, events in sorted(records.items()):
         _partition(partition, events, rules, is_finite, result)
     return result
@@ -177,9 +183,14 @@ def _partition(
         after_gap = bool(gap) and key.time is not None and event.time - key.time > gap
         afresh = not key.open or after_gap or event.start
 
-        # 6. Step. An answer that is not finite leaves everything of the key as it was.
+        # 6. Step. A static input that is missing or another one than the sequence began with, and an answer that is
+        # not finite, leave everything of the key as it was.
         sequences = result.sequences.setdefault((partition, record.key), [])
-        sample = Sample(event.features, partition, record.offset)
+        features = _with_static(event.features, None if afresh else sequences[-1][0].features, rules)
+        if features is None:
+            reject(record, Reason.WRONG_STATIC)
+            continue
+        sample = Sample(features, partition, record.offset)
         if is_finite is not None and not is_finite([sample] if afresh else [*sequences[-1], sample]):
             reject(record, Reason.NOT_FINITE)
             continue
@@ -227,6 +238,21 @@ def _read(record: InputRecord, rules: Rules) -> _Event | None:
     return _Event(features, time, number, start, end)
 
 
+def _with_static(given: dict[str, Any], first: dict[str, Any] | None, rules: Rules) -> dict[str, Any] | None:
+    """The features with the static inputs of the running sequence (`first`: of its first sample; None: this is it).
+
+    None where one is missing, or another one than that.
+    """
+    for name in rules.static:
+        if first is None and name not in given:
+            return None
+        # As text, to the bit: -0.0 is another number than 0.0.
+        if first is not None and name in given and repr(given[name]) != repr(first[name]):
+            return None
+    whole = given if first is None else {**given, **{name: first[name] for name in rules.static}}
+    return {name: whole[name] for name in rules.inputs}
+
+
 def _parse(value: bytes) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(constant)
@@ -263,9 +289,10 @@ def _features(given: Any, rules: Rules) -> dict[str, Any]:
         given = dict.fromkeys(rules.inputs, given)
     if not given.keys() <= rules.inputs.keys():
         raise _Bad(Reason.UNKNOWN_INPUT)
-    if any(given.get(name) is None for name in rules.inputs):
+    there = {name: shape for name, shape in rules.inputs.items() if given.get(name) is not None}
+    if not there.keys() >= rules.inputs.keys() - rules.static:
         raise _Bad(Reason.MISSING_FEATURES)
-    return {name: _numbers(given[name], shape, name in rules.tokens) for name, shape in rules.inputs.items()}
+    return {name: _numbers(given[name], shape, name in rules.tokens) for name, shape in there.items()}
 
 
 def _numbers(given: Any, shape: tuple[int, ...], token: bool) -> Any:

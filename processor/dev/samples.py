@@ -30,23 +30,36 @@ BAD_REASONS: Final = (
 
 
 class Input(NamedTuple):
-    """One input of a model: one sample's shape, and for tokens how many there are (0: numbers)."""
+    """One input of a model: one sample's shape, for tokens how many there are (0: numbers), whether it is static."""
 
     name: str
     shape: tuple[int, ...]
     tokens: int = 0
+    static: bool = False
 
 
 def feature_texts(rng: np.random.Generator, count: int, inputs: Sequence[Input]) -> list[bytes]:
-    """The features of `count` samples as JSON: bare for one input, by name for several."""
+    """The features of `count` samples as JSON: bare for one input, by name for several. Static inputs are left out."""
+    if len(inputs) == 1:
+        return _texts(_drawn(rng, count, inputs[0]))
+    return [b"{%b}" % text for text in _by_name(rng, count, [one for one in inputs if not one.static])]
+
+
+def static_texts(rng: np.random.Generator, count: int, inputs: Sequence[Input]) -> list[bytes]:
+    """What `count` sequences have of static inputs, for `with_static`."""
+    return _by_name(rng, count, [one for one in inputs if one.static])
+
+
+def with_static(text: bytes, static: bytes) -> bytes:
+    """Features by name, and the static inputs among them."""
+    return b"%b,%b}" % (text[:-1], static)
+
+
+def _by_name(rng: np.random.Generator, count: int, inputs: Sequence[Input]) -> list[bytes]:
+    """The fields of an object, without its brackets."""
     columns = [_texts(_drawn(rng, count, one)) for one in inputs]
-    if len(columns) == 1:
-        return columns[0]
     names = [orjson.dumps(one.name) for one in inputs]
-    return [
-        b"{" + b",".join(b"%b:%b" % pair for pair in zip(names, row, strict=True)) + b"}"
-        for row in zip(*columns, strict=True)
-    ]
+    return [b",".join(b"%b:%b" % pair for pair in zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _drawn(rng: np.random.Generator, count: int, one: Input) -> NDArray[np.float32] | NDArray[np.int64]:

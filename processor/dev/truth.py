@@ -42,13 +42,14 @@ def input_records(topic: Mapping[int, Sequence[Record]]) -> dict[int, list[Input
 
 
 def truth_of_sequences(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
-    """Asks a model that answers at every step, as [rows, T, *output shape] for inputs [rows, T, *sample shape].
+    """Asks a model that answers at every step, as [rows, T, *output shape] for inputs [rows, T, *sample shape]
+    ([rows, *shape] for static ones).
 
     Each sequence is asked for once, whole. A block's sequences have one length, so nothing is padded.
     """
     truth: Truth = {}
     for block in _blocks(expected, rows):
-        answers = model(_stack(block))
+        answers = model(_stack(block, expected.static))
         for sequence, answer in zip(block, answers, strict=True):
             for sample, probability in zip(sequence, answer, strict=True):
                 truth[sample.partition, sample.offset] = probability
@@ -68,7 +69,7 @@ def truth_of_prefixes(expected: Expected, model: Model, *, rows: int = _ROWS) ->
             sequences.pop()
         for start in range(0, len(sequences), rows):
             block = sequences[start : start + rows]
-            answers = model(_stack([sequence[:length] for sequence in block]))
+            answers = model(_stack([sequence[:length] for sequence in block], expected.static))
             for sequence, probability in zip(block, answers, strict=True):
                 last = sequence[length - 1]
                 truth[last.partition, last.offset] = probability
@@ -85,11 +86,14 @@ def _blocks(expected: Expected, rows: int) -> Iterator[list[list[Sample]]]:
             yield sequences[start : start + rows]
 
 
-def _stack(sequences: Sequence[Sequence[Sample]]) -> dict[str, NDArray[np.float32]]:
-    """input name -> [rows, T, *sample shape]."""
+def _stack(sequences: Sequence[Sequence[Sample]], static: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+    """input name -> [rows, T, *sample shape]; [rows, *shape] for a static one."""
     names = sequences[0][0].features
     columns = {
-        name: np.array([[sample.features[name] for sample in sequence] for sequence in sequences]) for name in names
+        name: np.array([sequence[0].features[name] for sequence in sequences])
+        if name in static
+        else np.array([[sample.features[name] for sample in sequence] for sequence in sequences])
+        for name in names
     }
     return {name: column.astype(np.float32) if column.dtype.kind == "f" else column for name, column in columns.items()}
 

@@ -39,6 +39,7 @@ def row_of(events: Events, row: int) -> dict[str, Any]:
         "sequence": int(events.sequence[row]) if events.has_sequence[row] else None,
         "start": bool(events.start[row]),
         "end": bool(events.end[row]),
+        "given": {name: bool(column[row]) for name, column in events.given.items()},
     }
 
 
@@ -132,9 +133,17 @@ def features_of(given: Any, inputs: list[TensorSpec]) -> dict[str, Any]:
     pairs = given["pairs"]
     if any(name not in specs for name, _ in pairs):
         raise Bad(Reason.UNKNOWN_INPUT)
-    if {name for name, _ in pairs} != set(specs) or any(numbers is None for _, numbers in pairs):
+    static = {spec.name for spec in inputs if spec.static}
+    if not {name for name, _ in pairs} >= set(specs) - static:
         raise Bad(Reason.MISSING_FEATURES)
-    return {name: tensor(numbers, specs[name].shape, specs[name].dtype) for name, numbers in pairs}
+    if any(numbers is None and name not in static for name, numbers in pairs):
+        raise Bad(Reason.MISSING_FEATURES)
+    features = {}
+    for name, numbers in pairs:  # of a static input that comes twice the last counts, null too
+        features.pop(name, None)
+        if numbers is not None:
+            features[name] = tensor(numbers, specs[name].shape, specs[name].dtype)
+    return features
 
 
 def read(value: bytes, inputs: list[TensorSpec], timestamp: int, max_ahead_ms: int) -> dict[str, Any]:
@@ -192,4 +201,5 @@ def expected(
         dtype = np.dtype(spec.dtype)
         numbers = event["features"].get(spec.name, np.zeros(spec.shape))
         features[spec.name] = (dtype, np.array(numbers, dtype).reshape(spec.shape).tobytes())
-    return {**event, "kind": kind, "reason": reason, "features": features}
+    given = {spec.name: spec.name in event["features"] for spec in inputs if spec.static}
+    return {**event, "kind": kind, "reason": reason, "features": features, "given": given}

@@ -152,6 +152,52 @@ def test_a_bad_event_of_several_inputs_says_why_and_where(features: bytes, reaso
     assert detail in why.detail
 
 
+STATIC = [TensorSpec("weight", (1,), static=True), *THREE, TensorSpec("kind", (), "int32", static=True)]
+
+
+def test_a_static_input_may_be_there_or_not() -> None:
+    events = decode(
+        b'{"features":{"samples":[1,2,3],"weight":[70.5],"kind":3}}',
+        b'{"features":{"samples":[4,5,6],"weight":null}}',
+        None,
+        b'{"features":{"kind":4,"samples":[7,8,9]}}',
+        inputs=STATIC,
+    )
+    assert events.kind.tolist() == [Kind.SAMPLE, Kind.SAMPLE, Kind.FORGET, Kind.SAMPLE]
+    assert {name: column.tolist() for name, column in events.given.items()} == {
+        "weight": [True, False, False, False],
+        "kind": [True, False, False, True],
+    }
+    assert events.features["weight"].tolist() == [[70.5], [0], [0], [0]]
+    assert events.features["kind"].tolist() == [3, 0, 0, 4]
+    assert (events.features["weight"].dtype, events.features["kind"].dtype) == (np.float32, np.int32)
+    assert decode(b'{"features":[1,2,3]}').given == {}, "a model without static inputs"
+
+
+@pytest.mark.parametrize(
+    ("features", "reason", "detail"),
+    [
+        (b'{"weight":[1],"kind":1}', F, 'the input "samples" is absent'),
+        (b"[1,2,3]", T, "an object with the inputs weight, samples, kind is wanted"),
+        (b'{"samples":[1,2,3],"weight":1}', S, "features.weight: 1 where a list of 1 number is wanted"),
+        (b'{"samples":[1,2,3],"weight":[null]}', T, "features.weight[0]: null"),
+        (b'{"samples":[1,2,3],"weight":[1e39]}', N, "features.weight[0]: 1e39 is more than"),
+        (b'{"samples":[1,2,3],"kind":1.5}', T, "features.kind: 1.5 where an integer is wanted"),
+        (b'{"samples":[1,2,3],"sex":1}', I, 'no input "sex"; its inputs are weight, samples, kind'),
+    ],
+)
+def test_a_static_input_that_is_there_is_judged_like_any_other(features: bytes, reason: Reason, detail: str) -> None:
+    why = bad(b'{"features":%b}' % features, STATIC)
+    assert why.reason == reason
+    assert detail in why.detail
+
+
+def test_an_event_whose_time_is_no_good_brings_no_static_input() -> None:
+    value = b'{"features":{"samples":[1,2,3],"weight":[1],"kind":1},"time":%d}'
+    events = decode(value % (NOW + 101), value % NOW, inputs=STATIC, max_ahead_ms=100)
+    assert [column.tolist() for column in events.given.values()] == [[False, True]] * 2
+
+
 def test_float32_ends_where_rounding_ends() -> None:
     events = decode(b'{"features":[3.4028235677973362e38,-3.4028235677973362e38,1e-60]}')
     most = np.finfo(np.float32).max
@@ -298,7 +344,5 @@ def test_hostile_megabytes_are_read_in_linear_time(value: bytes) -> None:
 def test_refusals_before_the_start() -> None:
     with pytest.raises(ConfigError, match=r"input\.format = 'jason' is no format\nHint: .* json, float32\."):
         event_decoder("jason", THREE, max_ahead_ms=0)
-    with pytest.raises(ConfigError, match="weight"):
-        event_decoder("json", [*THREE, TensorSpec("weight", (1,), static=True)], max_ahead_ms=0)
     with pytest.raises(ConfigError, match="it has none"):
         event_decoder("json", [], max_ahead_ms=0)

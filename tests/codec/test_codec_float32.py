@@ -56,6 +56,16 @@ def test_inputs_follow_each_other_and_tokens_are_whole_numbers() -> None:
     assert events.features["token"].dtype == np.int32
 
 
+def test_a_static_input_is_in_every_value() -> None:
+    inputs = [*THREE, TensorSpec("weight", (1,), static=True)]
+    nan = struct.pack("<4f", 1, 2, 3, float("nan"))
+    events = decode(struct.pack("<4f", 1, 2, 3, 70.5), struct.pack("<3f", 1, 2, 3), nan, None, inputs=inputs)
+    assert events.kind.tolist() == [Kind.SAMPLE, Kind.BAD, Kind.BAD, Kind.FORGET]
+    assert [why.reason for why in events.bad.values()] == [Reason.UNDECODABLE, Reason.NOT_FINITE]
+    assert events.given["weight"].tolist() == [True, False, False, False]
+    assert events.features["weight"].tolist() == [[70.5], [0], [0], [0]]
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

@@ -19,6 +19,7 @@ MODELS = [
     [TensorSpec("nested", (2, 3))],
     [TensorSpec("token", (), "int32")],
     [TensorSpec("tokens", (2,), "int32")],
+    [TensorSpec("place", (2,), static=True), TensorSpec("x", ()), TensorSpec("kind", (1,), "int32", static=True)],
     [TensorSpec("samples", (3,)), TensorSpec("to ken é", (), "int32"), TensorSpec("nested", (1, 2, 1))],
 ]
 
@@ -95,6 +96,10 @@ def features(draw: st.DrawFn, inputs: list[TensorSpec]) -> str:
     fields = []
     for name in draw(st.permutations(names)):
         spec = specs.get(name, inputs[0])
+        if spec.static and draw(st.booleans()):
+            if draw(st.booleans()):
+                fields.append((name, "null"))
+            continue
         fields.append((name, draw(mostly(arrays(spec.shape, spec.dtype)))))
     return draw(objects(fields))
 

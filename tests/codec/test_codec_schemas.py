@@ -25,7 +25,10 @@ VALIDATORS = {
     name: Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")))
     for name in ("event", "prediction", "dead-letter")
 }
+STATIC = [*THREE, TensorSpec("weight", (1,), static=True), TensorSpec("kind", (), "int32", static=True)]
 MODEL_OF = {
+    "static-first": STATIC,
+    "static-left-out": STATIC,
     "one-number": [TensorSpec("samples", ())],
     "nested-sample": [TensorSpec("samples", (2, 3))],
     "token": [TensorSpec("token", (), "int32")],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from core.toy import FINGERPRINT, batch, event, new_arena, new_pipeline
+from core.toy import ARTIFACT, FINGERPRINT, WITH_FACTOR, bare, batch, event, new_arena, new_pipeline
 from processor.dev.oracle import InputRecord, Rules, expected
 from processor.partition import Partition, Phase
 from processor.pipeline import Pipeline
@@ -50,6 +50,7 @@ class Run:
     input: dict[int, list[InputRecord]]
     rules: SequenceRules
     slots: int
+    artifact: Any = field(default_factory=lambda: ARTIFACT)
     now: float = 0.0
     predictions: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=lambda: {p: [] for p in PARTITIONS})
     dead_letters: dict[int, list[Any]] = field(default_factory=lambda: {p: [] for p in PARTITIONS})
@@ -59,8 +60,8 @@ class Run:
     partitions: dict[int, Partition] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.arena = new_arena(self.slots, self.now)
-        self.pipeline = new_pipeline(self.arena, self.rules)
+        self.arena = new_arena(self.slots, self.now, self.artifact)
+        self.pipeline = new_pipeline(self.arena, self.rules, artifact=self.artifact)
         self.partitions = {number: Partition(number) for number in PARTITIONS}
         for number, partition in self.partitions.items():
             partition.phase = Phase.RUNNING
@@ -107,7 +108,7 @@ KEYS = [b"a", b"b", b"c", b"", b"\xff\x00"]
 BAD = [b"", b"{}", b"[1]", b'{"features": ["x"]}']
 
 
-def draw_value(random: Random, when: int) -> bytes | None:
+def draw_value(random: Random, when: int, static: bool) -> bytes | None:
     kind = random.random()
     if kind < 0.05:
         return None
@@ -119,17 +120,20 @@ def draw_value(random: Random, when: int) -> bytes | None:
         fields["sequence"] = random.randrange(when + 1) if random.random() < 0.4 else when + random.randrange(-4, 2)
     if random.random() < 0.15:
         fields[random.choice(["start", "end"])] = random.random() < 0.8
-    return event(x, **fields)
+    if not static:
+        return event(x, **fields)
+    factor = random.choice([None, None, 2, 2, 2, -1, -0.0])
+    return bare(x, **fields) if factor is None else event(x, factor, **fields)
 
 
-def draw_input(random: Random) -> dict[int, list[InputRecord]]:
+def draw_input(random: Random, static: bool = False) -> dict[int, list[InputRecord]]:
     """Up to 60 records; time goes on by about 2 with each, so that gaps, idle keys and late events are all there."""
     records: list[tuple[int, bytes | None, bytes | None]] = []
     when = 0
     for _ in range(random.randrange(61)):
         when += random.choice([0, 1, 1, 2, 2, 15] if random.random() < 0.5 else [1])
         key = None if random.random() < 0.02 else random.choice(KEYS)
-        records.append((random.choice(PARTITIONS), key, draw_value(random, when)))
+        records.append((random.choice(PARTITIONS), key, draw_value(random, when, static)))
     return number(records)
 
 
@@ -175,23 +179,27 @@ def play(run: Run, cuts: list[tuple[Any, ...]]) -> None:
     run.finish()
 
 
-def check(run: Run) -> None:
-    def is_finite(sequence: list[Any]) -> bool:
-        with np.errstate(over="ignore"):
-            total = np.float32(0)
-            for sample in sequence:
-                total = np.float32(total + np.float32(sample.features["x"][0]))
-        return bool(np.isfinite(total))
+def total_of(samples: list[Any]) -> np.float32:
+    total = np.float32(0)
+    with np.errstate(over="ignore"):
+        for sample in samples:
+            factor = np.float32(sample.features.get("factor", [1])[0])
+            total = np.float32(total + np.float32(sample.features["x"][0]) * factor)
+    return total
 
+
+def check(run: Run) -> None:
+    inputs = run.artifact.inputs
     oracle_rules = Rules(
-        inputs={"x": (1,)},
+        inputs={spec.name: spec.shape for spec in inputs},
+        static=frozenset(spec.name for spec in inputs if spec.static),
         length=run.rules.length,
         gap_seconds=run.rules.gap_ms / 1000,
         idle_seconds=run.rules.idle_ms / 1000,
         allowed_lateness_seconds=run.rules.allowed_lateness_ms / 1000,
         max_ahead_seconds=0,
     )
-    wanted = expected(run.input, oracle_rules, is_finite)
+    wanted = expected(run.input, oracle_rules, lambda sequence: bool(np.isfinite(total_of(sequence))))
     for partition in PARTITIONS:
         found = [(key, json.loads(value)) for key, value in run.predictions[partition]]
         assert [(key, value["offset"], value["step"], value["time"]) for key, value in found] == [
@@ -200,21 +208,20 @@ def check(run: Run) -> None:
         ]
         for (_, value), prediction in zip(found, wanted.predictions[partition], strict=True):
             samples = wanted.sequences[partition, prediction.key][prediction.sequence][: prediction.step]
-            total = np.float32(0)
-            for sample in samples:
-                total = np.float32(total + np.float32(sample.features["x"][0]))
-            assert np.float32(value["probability"]) == total
+            assert np.float32(value["probability"]) == total_of(samples)
         assert run.dead_letters[partition] == [
             (letter.reason, letter.key, letter.value) for letter in wanted.dead_letters[partition]
         ]
 
 
+@pytest.mark.parametrize("artifact", [ARTIFACT, WITH_FACTOR], ids=["sum", "static"])
 @pytest.mark.parametrize("block", range(5))
-def test_however_events_are_cut_the_output_is_the_oracles(block: int) -> None:
+def test_however_events_are_cut_the_output_is_the_oracles(block: int, artifact: Any) -> None:
     for seed in range(block * INPUTS, (block + 1) * INPUTS):
         random = Random(seed)
-        records, rules, cuts = draw_input(random), draw_rules(random), draw_cuts(random)
-        small, whole = Run(records, rules, random.randrange(1, 7)), Run(records, rules, 99)
+        records = draw_input(random, artifact is WITH_FACTOR)
+        rules, cuts = draw_rules(random), draw_cuts(random)
+        small, whole = Run(records, rules, random.randrange(1, 7), artifact), Run(records, rules, 99, artifact)
         play(small, cuts)
         play(whole, [])
         with show(seed, cuts):
@@ -247,3 +254,57 @@ def test_an_unknown_stream_has_no_time() -> None:
     assert run.partitions[0].place.stream_time == NO_TIME
     run.finish()
     check(run)
+
+
+def answered(*values: bytes | None, rules: SequenceRules | None = None) -> tuple[dict[int, float], dict[bytes, str]]:
+    """One key's predictions by offset, and the reasons of its dead letters by value; checked by the oracle."""
+    run = Run(number([(0, b"a", value) for value in values]), rules or SequenceRules(), 4, WITH_FACTOR)
+    run.finish()
+    check(run)
+    told = [json.loads(value) for _, value in run.predictions[0]]
+    return (
+        {one["offset"]: one["probability"] for one in told},
+        {value: str(reason) for reason, _, value in run.dead_letters[0]},
+    )
+
+
+def test_a_static_input_holds_until_the_state_is_empty() -> None:
+    wrong = event(3, 5)
+    totals, letters = answered(event(1, 2), bare(2), event(3, 2), wrong, bare(4, end=True), event(1, 5))
+    assert totals == {0: 2, 1: 6, 2: 12, 4: 20, 5: 5}
+    assert letters == {wrong: "wrong_static"}
+
+
+@pytest.mark.parametrize(
+    ("before", "afresh", "rules"),
+    [
+        ([event(1, 2, end=True)], bare(1), SequenceRules()),
+        ([event(1, 2)], bare(1, start=True), SequenceRules()),
+        ([event(1, 2), None], bare(1), SequenceRules()),
+        ([event(1, 2, time=5)], bare(1, time=16), SequenceRules(gap_ms=10)),
+        ([event(1, 2, time=5)], bare(1, time=16), SequenceRules(idle_ms=10)),
+        ([event(1, 2), bare(1)], bare(1, time=3), SequenceRules(length=2)),
+        ([], bare(1), SequenceRules()),
+    ],
+)
+def test_a_sequence_that_begins_wants_its_static_input(
+    before: list[bytes | None], afresh: bytes, rules: SequenceRules
+) -> None:
+    _, letters = answered(*before, afresh, rules=rules)
+    assert letters == {afresh: "wrong_static"}
+
+
+def test_an_event_with_a_wrong_static_input_leaves_its_state_and_moves_the_stream_time() -> None:
+    late = bare(1, time=5)
+    wrong, start = event(1, 3, time=20), bare(1, time=9, start=True)
+    totals, letters = answered(
+        event(1, 2, time=0), start, bare(1, time=9), wrong, late, bare(1, time=11),
+        rules=SequenceRules(allowed_lateness_ms=10),
+    )  # fmt: skip
+    assert totals == {0: 2, 2: 4, 5: 6}
+    assert letters == {start: "wrong_static", wrong: "wrong_static", late: "late"}
+
+
+def test_a_duplicate_is_dropped_whatever_static_input_it_brings() -> None:
+    totals, letters = answered(event(1, 2, sequence=1), event(1, 3, sequence=1), bare(1, sequence=2))
+    assert (totals, letters) == ({0: 2, 2: 4}, {})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.toy import batch, event, new_arena, new_pipeline
+from core.toy import ARTIFACT, WITH_FACTOR, bare, batch, event, new_arena, new_pipeline
 from processor.partition import Partition, Place
 from processor.publishing import Produced
 from processor.sequence import SequenceRules
@@ -23,13 +23,15 @@ class NoStore:
         return [None] * len(keys)
 
 
-def stepped(records: list[tuple[bytes, bytes | None]], rules: SequenceRules, at_once: int) -> tuple[Any, Any, Any]:
+def stepped(
+    records: list[tuple[bytes, bytes | None]], rules: SequenceRules, at_once: int, artifact: Any = ARTIFACT
+) -> tuple[Any, Any, Any]:
     """What is published, the states afterwards, and the engine, with slices of `at_once` events."""
-    arena = new_arena(500)  # a slice is no longer than the arena
+    arena = new_arena(500, artifact=artifact)  # a slice is no longer than the arena
     store: Any = NoStore()
     arena.attach(0, store)
     arena.wheel.stamp(0, Place(0))
-    pipeline = new_pipeline(arena, rules)
+    pipeline = new_pipeline(arena, rules, artifact=artifact)
     partitions = {0: Partition(0)}
     work = pipeline.decode(batch([(0, offset, key, value) for offset, (key, value) in enumerate(records)]))
     published: list[Any] = []
@@ -69,6 +71,32 @@ def test_in_one_go_or_one_by_one(told: list[tuple[bytes, bytes | None]], rules: 
     together, alone = stepped(told, rules, 1000), stepped(told, rules, 1)
     assert together[0] == alone[0]
     assert together[1] == alone[1]
+
+
+factors = st.sampled_from([None, None, 2, 2, 2, 3])
+usual = st.builds(lambda x, factor: bare(x) if factor is None else event(x, factor), st.integers(-9, 9), factors)
+marked = st.builds(lambda x, more: event(x, 2, **more), st.integers(-9, 9), fields)
+with_factor = st.lists(st.tuples(st.sampled_from(KEYS), usual | usual | marked | st.none()), min_size=1, max_size=60)
+
+
+@given(with_factor, rules)
+def test_static_inputs_in_one_go_or_one_by_one(told: list[tuple[bytes, bytes | None]], rules: SequenceRules) -> None:
+    together, alone = stepped(told, rules, 1000, WITH_FACTOR), stepped(told, rules, 1, WITH_FACTOR)
+    assert together[:2] == alone[:2]
+
+
+def test_a_hot_key_that_repeats_its_static_input_or_leaves_it_out_is_stepped_as_a_run() -> None:
+    told = [(b"a", event(1, 2)), *((b"a", bare(1) if n % 2 else event(1, 2)) for n in range(49))]
+    assert stepped(told, SequenceRules(), 1000, WITH_FACTOR)[2].runs == [[1] * 50]
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, bare(1)), (20, event(1, 3)), (49, event(1, 3))])
+def test_a_hot_key_with_a_wrong_static_input_is_left_to_the_waves(at: int, value: bytes) -> None:
+    told: list[tuple[bytes, bytes | None]] = [(b"a", event(1, 2))] * 50
+    told[at] = (b"a", value)
+    together, alone = (stepped(told, SequenceRules(), at_once, WITH_FACTOR) for at_once in (1000, 1))
+    assert together[2].runs == []
+    assert together[:2] == alone[:2]
 
 
 def numbered(count: int, **fields: Any) -> list[tuple[bytes, bytes | None]]:

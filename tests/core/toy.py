@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from processor.codec import event_decoder, prediction_encoder
+from processor.model.artifact import Slot
 from processor.pipeline import Pipeline
 from processor.publishing import Limits, Publisher
 from processor.sequence import SequenceRules
@@ -37,7 +38,8 @@ class SumEngine:
         self.runs.append(list(sizes))
         states, start = [], 0
         for size in sizes:
-            _, state = self.step({"x": features["x"][start : start + size]}, state[:size])
+            samples = {name: column[start : start + size] for name, column in features.items()}
+            _, state = self.step(samples, state[:size])
             states.append(state)
             start += size
         after = np.concatenate(states)
@@ -45,6 +47,20 @@ class SumEngine:
 
     def warm(self, state: Any) -> Any:
         return np.ones(len(state), np.bool_)
+
+
+@dataclass
+class FactorEngine(SumEngine):
+    """`total` of all samples, each times the static `factor` that the sequence began with."""
+
+    def step(self, features: Any, state: Any) -> tuple[dict[str, Any], Any]:
+        self.calls.append(len(state))
+        held = state[:, 2:].view(np.int32)
+        factor = np.where(held > 0, state[:, 1:2], features["factor"])
+        with np.errstate(over="ignore"):
+            total = state[:, :1] + features["x"] * factor
+        ones = np.ones_like(held).view(np.float32)
+        return {"total": total}, np.concatenate([total, factor, ones], axis=1)
 
 
 ARTIFACT: Any = SimpleNamespace(
@@ -55,21 +71,44 @@ ARTIFACT: Any = SimpleNamespace(
     model_id=f"{FINGERPRINT:016x}"[:8],
 )
 
+WITH_FACTOR: Any = SimpleNamespace(
+    inputs=(TensorSpec("factor", (1,), static=True), TensorSpec("x", (1,))),
+    outputs=ARTIFACT.outputs,
+    layout=(
+        Slot("sum#0.total", (1,), "float32", 0, 1),
+        Slot("factor.static", (1,), "float32", 1, 2),
+        Slot("static", (), "int32", 2, 3),
+    ),
+    initial_state=np.zeros(3, np.float32),
+    model_id=ARTIFACT.model_id,
+)
 
-def new_arena(slots: int, now: float = 0.0) -> Arena:
-    return Arena(slots, ARTIFACT.initial_state, FINGERPRINT, now)
+
+def new_arena(slots: int, now: float = 0.0, artifact: Any = ARTIFACT) -> Arena:
+    return Arena(slots, artifact.initial_state, FINGERPRINT, now)
 
 
-def new_pipeline(arena: Arena, rules: SequenceRules, limits: Limits | None = None, max_ahead_ms: int = 0) -> Pipeline:
-    decoder = event_decoder("json", ARTIFACT.inputs, max_ahead_ms=max_ahead_ms, largest_key=1000)
-    encoder = prediction_encoder("json", ARTIFACT.outputs, ARTIFACT.model_id)
-    engine: Any = SumEngine()
+def new_pipeline(
+    arena: Arena,
+    rules: SequenceRules,
+    limits: Limits | None = None,
+    max_ahead_ms: int = 0,
+    artifact: Any = ARTIFACT,
+) -> Pipeline:
+    decoder = event_decoder("json", artifact.inputs, max_ahead_ms=max_ahead_ms, largest_key=1000)
+    encoder = prediction_encoder("json", artifact.outputs, artifact.model_id)
+    engine: Any = SumEngine() if artifact is ARTIFACT else FactorEngine()
     publisher = Publisher(encoder, TOPIC, limits or Limits())
-    return Pipeline(ARTIFACT, engine, arena, decoder, publisher, rules)
+    return Pipeline(artifact, engine, arena, decoder, publisher, rules)
 
 
-def event(x: Any, **fields: Any) -> bytes:
-    return json.dumps({"features": [x], **fields}).encode()
+def event(x: Any, factor: float | None = None, **fields: Any) -> bytes:
+    return json.dumps({"features": [x] if factor is None else {"x": [x], "factor": [factor]}, **fields}).encode()
+
+
+def bare(x: Any, **fields: Any) -> bytes:
+    """An event that leaves the factor out."""
+    return json.dumps({"features": {"x": [x]}, **fields}).encode()
 
 
 def batch(records: list[tuple[int, int, bytes | None, bytes | None]], timestamp: int = 0) -> Batch:

@@ -105,6 +105,7 @@ def rules_of(artifact: Artifact, *, gap_seconds: float, idle_seconds: float, lat
     return Rules(
         inputs={spec.name: spec.shape for spec in artifact.inputs},
         tokens=frozenset(spec.name for spec in artifact.inputs if spec.dtype == "int32"),
+        static=frozenset(spec.name for spec in artifact.inputs if spec.static),
         length=artifact.length or 0 if artifact.mode == "tumbling" else 0,
         gap_seconds=gap_seconds,
         idle_seconds=idle_seconds,

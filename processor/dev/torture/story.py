@@ -212,7 +212,9 @@ class _Story:
         scene.course.happened("all is answered; SIGTERM, exit code 0")
 
     def _load(self, artifact: Artifact) -> Load:
-        inputs = tuple(Input(spec.name, spec.shape, _tokens(artifact, spec.name)) for spec in artifact.inputs)
+        inputs = tuple(
+            Input(spec.name, spec.shape, _tokens(artifact, spec.name), spec.static) for spec in artifact.inputs
+        )
         return everything(
             self.wishes.seed,
             events=_ENDLESS,
