@@ -76,6 +76,19 @@ def test_several_inputs_go_by_name_and_tokens_are_integers_below_their_number() 
     assert letters == {*BAD_REASONS} - {Reason.WRONG_SHAPE, Reason.NOT_FINITE}
 
 
+def test_static_inputs_are_left_out_repeated_and_now_and_then_others() -> None:
+    place, numbers = Input("place", (2,), static=True), Input("x", (1,))
+    load = everything(events=8000, keys=20, inputs=(place, numbers))
+    result = expected(records(load), Rules({"place": (2,), "x": (1,)}, static=frozenset({"place"})))
+    values = [event.value for event in load if event.value and b'"features":{"x"' in event.value]
+    assert 0.4 < sum(b'"place"' not in value for value in values) / len(values) < 0.6
+    letters = [one.reason for rejected in result.dead_letters.values() for one in rejected]
+    assert letters.count(Reason.WRONG_STATIC) > 50
+    assert sum(map(len, result.predictions.values())) > 5000
+    bare = everything(events=8000, keys=20, inputs=(numbers, Input("y", ())))
+    assert list(bare) == list(everything(events=8000, keys=20, inputs=bare.inputs, left_out_share=0.0, other_share=0.0))
+
+
 def test_a_load_of_everything_has_each_reason_and_each_rule_in_it() -> None:
     load = everything(events=20_000, keys=100, gap_ms=60_000, late_ms=30_000)
     rules = Rules({"x": (3,)}, gap_seconds=20, idle_seconds=50, allowed_lateness_seconds=20)

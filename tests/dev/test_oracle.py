@@ -312,3 +312,60 @@ def test_a_step_that_is_not_finite_leaves_the_key_as_it_was() -> None:
     assert reasons(result) == {1: Reason.NOT_FINITE, 2: Reason.NOT_FINITE, 4: Reason.NOT_FINITE}
     assert sequences(result) == [[0, 3], [5]]
     assert seen == [[0], [1], [0, 2], [0, 3], [0, 3, 4], [5]]
+
+
+# Static inputs
+
+
+def told(x: float, factor: Any = None, **fields: Any) -> tuple[bytes, dict[str, Any]]:
+    features = {"x": [x]} if factor is None else {"x": [x], "factor": factor}
+    return b"k", {"features": features, **fields}
+
+
+def with_factor(*events: Any, **settings: Any) -> Expected:
+    return run(list(events), inputs={"factor": (), "x": (1,)}, static=frozenset({"factor"}), **settings)
+
+
+def test_a_static_input_holds_for_all_of_its_sequence() -> None:
+    result = with_factor(told(1, 2), told(2), told(3, 2.0), told(4, end=True), told(5, 7))
+    assert steps(result) == {0: 1, 1: 2, 2: 3, 3: 4, 4: 1}
+    assert [[sample.features["factor"] for sample in one] for one in result.sequences[3, b"k"]] == [[2.0] * 4, [7.0]]
+    assert list(result.sequences[3, b"k"][0][1].features) == ["factor", "x"], "in the order of the inputs"
+
+
+def test_another_value_of_a_static_input_changes_nothing_but_the_stream_time() -> None:
+    result = with_factor(
+        told(1, 2, time=0),
+        told(2, 3, time=20_000),
+        told(3, time=9_999),
+        told(4, time=10_000),
+        allowed_lateness_seconds=10,
+    )
+    assert reasons(result) == {1: Reason.WRONG_STATIC, 2: Reason.LATE}
+    assert steps(result) == {0: 1, 3: 2}
+
+
+def test_negative_zero_is_another_value_than_zero() -> None:
+    assert reasons(with_factor(told(1, 0.0), told(1, -0.0), told(1, 0))) == {1: Reason.WRONG_STATIC}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], [told(1, 2, end=True)], [told(1, 2), (b"k", None)], [told(1, 2, time=0)], [told(1, 2), told(1), told(1)]],
+    ids=["new", "end", "null", "gap", "N"],
+)
+def test_a_sequence_begins_with_its_static_input(before: list[Any]) -> None:
+    result = with_factor(*before, told(1, time=NOW), told(1, 5, time=NOW), gap_seconds=10, length=3)
+    assert reasons(result) == {len(before): Reason.WRONG_STATIC}
+    assert steps(result)[len(before) + 1] == 1
+
+
+def test_a_start_without_the_static_input_starts_nothing() -> None:
+    result = with_factor(told(1, 2), told(2, start=True), told(3))
+    assert (reasons(result), steps(result)) == ({1: Reason.WRONG_STATIC}, {0: 1, 2: 2})
+
+
+def test_a_static_input_that_is_there_must_be_as_said() -> None:
+    result = with_factor(told(1, [2]), told(1, "2"), (b"k", {"features": {"factor": 2}}), (b"k", {"features": [1]}))
+    kinds = [Reason.WRONG_SHAPE, Reason.WRONG_TYPE, Reason.MISSING_FEATURES, Reason.WRONG_TYPE]
+    assert list(reasons(result).values()) == kinds

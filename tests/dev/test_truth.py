@@ -167,3 +167,24 @@ def test_several_outputs_are_compared_by_name(wanted: Expected) -> None:
     wrong = [{"a": 0.5, "b": [1.0, 2.5]}, {"a": 0.5}, 0.5]
     faulty = [changed(record, probability=value) for record, value in zip((one, two, three), wrong, strict=True)]
     assert judge(wanted, {**right, 0: [*faulty, *rest]}, letters, truth).predictions.differing == 3
+
+
+def test_a_model_is_asked_with_one_value_of_a_static_input_for_each_sequence() -> None:
+    def event(x: float, factor: float | None = None) -> bytes:
+        return json.dumps({"features": {"x": [x]} if factor is None else {"x": [x], "factor": [factor]}}).encode()
+
+    def product(features: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        return running_sum(features) * features["factor"][:, None]
+
+    values = [event(1, 2), event(2), event(3, 2)]
+    lane = [InputRecord(offset, 1, b"k", value) for offset, value in enumerate(values)]
+    told = expected({0: lane}, Rules({"factor": (1,), "x": (1,)}, static=frozenset({"factor"})))
+    for truth in (
+        truth_of_sequences(told, product),
+        truth_of_prefixes(told, lambda features: product(features)[:, -1]),
+    ):
+        assert {source: float(np.ravel(answer)[0]) for source, answer in truth.items()} == {
+            (0, 0): 2.0,
+            (0, 1): 6.0,
+            (0, 2): 12.0,
+        }

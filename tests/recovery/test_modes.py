@@ -19,7 +19,9 @@ from model import models
 from processor.dev.load import Event, everything, produce, send
 from processor.dev.oracle import Expected, Rules, expected
 from processor.dev.reader import read_topic
-from processor.dev.truth import input_records, judge
+from processor.dev.samples import Input
+from processor.dev.truth import input_records, judge, truth_of_prefixes
+from processor.types import Reason
 from recovery.conftest import SETTINGS
 from recovery.house import PARTITIONS, House
 
@@ -170,3 +172,37 @@ def test_tokens_images_and_numbers_in_one_event(
             assert np.ravel(np.asarray(told, np.float32)).tobytes() == answers[output][key, step].tobytes()
             if step == steps - 1:
                 np.testing.assert_allclose(np.ravel(told), np.asarray(truth[output])[key], atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["carry", "tumbling"])
+def test_a_static_input_killed_again_and_again(
+    mode: str, kafka: EmbeddedKafka, topic: Topics, name: Names, tmp_path: Path
+) -> None:
+    """Half of the events leave it out, so what they are answered stands in the states alone; some bring another one,
+    and are dead letters in every life."""
+    x, place = keras.Input((None, 3), name="x"), keras.Input((2,), name="place")
+    begun = [layers.Dense(6)(place), layers.Dense(6)(place)]
+    memory = layers.LSTM(6)(x, initial_state=begun)
+    chance = layers.Dense(1, activation="sigmoid")(layers.Concatenate()([memory, place]))
+    model = models.lively(keras.Model([x, place], chance))
+    artifact = tmp_path / "artifact"
+    processor.convert(model, artifact, mode=mode, length=LENGTH if mode == "tumbling" else None)
+    source = topic("input", partitions=PARTITIONS)
+    inputs = (Input("x", (3,)), Input("place", (2,), static=True))
+    load = everything(seed=11, events=4000, keys=60, inputs=inputs, partitions=PARTITIONS, step_ms=5)
+    produce(kafka.bootstrap_servers, source, load)
+    house = House(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
+    killed_and_finished(house, 3)
+
+    rules = Rules(
+        inputs={"x": (3,), "place": (2,)},
+        static=frozenset({"place"}),
+        length=LENGTH if mode == "tumbling" else 0,
+        **RULES,
+    )
+    wanted = expected(input_records(read_topic(kafka.bootstrap_servers, source)), rules)
+    verdict = judge(wanted, *house.published(), truth_of_prefixes(wanted, model.predict_on_batch))
+    assert verdict, str(verdict)
+    assert verdict.compared > 1500
+    assert sum(one.reason == Reason.WRONG_STATIC for some in wanted.dead_letters.values() for one in some) > 50
+    must_say_what_the_stepper_says(house, artifact, wanted)
