@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import processor
 from model import models
@@ -106,3 +106,35 @@ def test_a_static_token_that_there_is_none_of_gives_no_number(mode: str, length:
     strange = np.array([[0], [5], [-1]], np.int32)
     answers, _ = stepper.step({"x": SAMPLES[:, 0], "place": PLACES, "kind": strange}, stepper.initial_state(3))
     assert np.isfinite(answers).ravel().tolist() == [True, False, False]  # type: ignore[arg-type]
+
+
+class Declared(keras.Model):
+    """Its code cannot be followed, so it says itself how it is stepped; it knows nothing of what is kept for it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.memory, self.chance = layers.LSTM(3), layers.Dense(1)
+
+    def call(self, given: Any) -> Any:
+        import tensorflow as tf
+
+        return self.chance(tf.concat([self.memory(given[0]), given[1]], axis=-1))
+
+    def initial_state(self) -> dict[str, Any]:
+        return {"h": np.zeros(3), "c": np.zeros(3)}
+
+    def step(self, features: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        y, (h, c) = self.memory.cell(features[0], [state["h"], state["c"]])
+        return self.chance(ops.concatenate([y, features[1]], axis=-1)), {"h": h, "c": c}
+
+
+def test_a_declared_step_is_given_the_static_input_with_every_sample(tmp_path: Path) -> None:
+    model = Declared()
+    model([SAMPLES, PLACES])
+    report = processor.convert(models.lively(model), tmp_path / "a")
+    assert [layer["slots"] for layer in report.layers] == [["input_1.static"], ["own.h", "own.c"]]
+    stepper = processor.load(tmp_path / "a")
+    first, second = (spec.name for spec in stepper.inputs)
+    _, state = stepper.step({first: SAMPLES[:, 0], second: PLACES}, stepper.initial_state(3))
+    answers, _ = stepper.advance({first: SAMPLES[:, 1:]}, state)
+    np.testing.assert_allclose(np.asarray(answers)[:, -1], model([SAMPLES, PLACES]), atol=TOLERANCE)
