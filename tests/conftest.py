@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from processor.dev.kafka import require_installed
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     TopicFactory = Callable[..., str]
 
 _numbers = itertools.count(1)
+
+hypothesis.settings.register_profile("ci", derandomize=True)  # the same examples each time; a person's are new ones
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -248,6 +248,11 @@ class TestSabotage:
             processor.convert(model, tmp_path / "artifact")
         assert caught.value.cause.startswith("extreme inputs")
 
+    def test_what_tensorflow_itself_answers_in_two_ways_is_rounding(self, tmp_path: Path) -> None:
+        """Of a large number alone nothing is left of its bias, unless a traced model is rearranged."""
+        model = models.sequential(layers.LayerNormalization(), layers.SimpleRNN(1), layers.Dense(2), shape=(None, 1))
+        processor.convert(model, tmp_path / "artifact")
+
     def test_a_rule_that_is_wrong_after_thousands_of_samples(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

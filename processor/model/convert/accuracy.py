@@ -123,6 +123,21 @@ def every_prefix(
             tick((rank + 1) / len(lengths))
 
 
+def own_rounding(subject: Subject, truth: Truth, lengths: list[int], error: float) -> float:
+    """What float32 costs the model itself in the answers that were compared; no more of them than explain the error.
+
+    Each of them counts: an answer in the middle of a sequence may be dearer than the last.
+    """
+    rounding = 0.0
+    for t in reversed(lengths):
+        between = span(subject.artifact, t)
+        if between is not None:
+            rounding = max(rounding, truth.rounding(subject.sequences.part(*between)))
+        if error <= OWN_ROUNDINGS * rounding:
+            break
+    return rounding
+
+
 def powers(first: int, last: int) -> list[int]:
     """The powers of two above `first` and up to `last`, and `last`."""
     return sorted({n for k in range(31) if first < (n := 1 << k) <= last} | ({last} if last > first else set()))
@@ -149,7 +164,7 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     error, where = errors.worst
     if error <= tolerance:
         return Finding("the long run", True, f"up to {last} samples", error), errors, ""
-    rounding = truth.rounding(long.sequences)
+    rounding = own_rounding(long, truth, lengths, error)
     if not rounding and errors.until(middle) <= tolerance:
         remark = (
             f"After {last} samples the step is up to {error:.1e} from the model, and after {middle} within the "
@@ -159,8 +174,8 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     if error > OWN_ROUNDINGS * rounding:
         return Finding("the long run", False, where, error), errors, ""
     remark = (
-        f"Rounding alone makes this model drift: after {last} samples its own float32 answers are {rounding:.1e} "
-        f"from exact ones, and the step's are {error:.1e} from those. Fresh starts now and then keep it exact."
+        f"Rounding alone makes this model drift: in {last} samples its own float32 answers come to be {rounding:.1e} "
+        f"from exact ones, and the step's {error:.1e} from those. Fresh starts now and then keep it exact."
     )
     return Finding("the long run", True, f"{where}: as far as rounding explains it", error), errors, remark
 
@@ -192,7 +207,7 @@ def extremes(subject: Subject, truth: Truth, tolerance: float, lengths: list[int
     error, where = errors.worst
     passed = error <= tolerance
     if not passed:
-        rounding = truth.rounding(far.sequences.part(*(span(subject.artifact, chosen[-1]) or (0, 1))))
+        rounding = own_rounding(far, truth, chosen, error)
         passed = error <= OWN_ROUNDINGS * rounding or not rounding
         if passed:
             where += ": as far as rounding explains it" if rounding else ": it has no float64 twin to tell rounding by"

@@ -206,7 +206,7 @@ def _against_the_model(
     certificate.findings += [extreme] if extreme else []
     certificate.remarks += [remark] if remark else []
     if error > tolerance:
-        certificate.rounding = truth.rounding(subject.sequences.part(0, longest))
+        certificate.rounding = accuracy.own_rounding(subject, truth, lengths, error)
     if name == "every window":
         return errors
     if any(truth.over_time):

@@ -7,6 +7,7 @@ step, and the model itself is held against it by its own precision.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _EXACT: Final = {"float32", "float64"}
 _ROUNDINGS: Final = 32
 """How many roundings of its own precision a model may be from its float32 twin."""
+_MOST_AS_WRITTEN: Final = 64
+"""Samples up to which the model is also run operation by operation, which is slow."""
 
 
 class Truth:
@@ -72,15 +75,28 @@ class Truth:
         return [y[:, -1] if over else y for y, over in zip(self.whole(sequences), self.over_time, strict=True)]
 
     def rounding(self, sequences: Sequences) -> float:
-        """How far the model's own float32 answers are from the same in float64: what no step graph can better.
+        """What float32 costs the model itself: how far its answers may be from exact ones, which no step can better.
 
-        0 where there is no such twin: then rounding explains nothing.
+        Measured, not bounded, in three ways, of which each alone may be lucky: the model's float32 answers, traced (and
+        so rearranged by TensorFlow) and as written, against the same in float64; and the float64 answers when every
+        weight is rounded otherwise. 0 where there is no such twin: then rounding explains nothing.
         """
+        inputs = sequences.whole()
         try:
-            exact = self._by_time(self._function(self._make("float64"))(sequences.whole()))
+            twin, function = self._exact
+            exact = function(inputs)
+            others = [self._whole(inputs), *_rounded_otherwise(twin, lambda: function(inputs))]
+            if sequences.length <= _MOST_AS_WRITTEN:
+                others.append(self._function(self._twin, traced=False)(inputs))
         except Exception:  # a layer or an operation of the user's own need not know float64
             return 0.0
-        return max(scaled_error(mine, other) for mine, other in zip(self.whole(sequences), exact, strict=True))
+        return max(scaled_error(a, b) for other in others for a, b in zip(other, exact, strict=True))
+
+    @cached_property
+    def _exact(self) -> tuple[Any, Callable[[list[Array]], list[Array]]]:
+        """The model's twin in float64, and as a function."""
+        made = self._make("float64")
+        return made, self._function(made)
 
     def own_shape(self, sequences: Sequences) -> tuple[float, float, str]:
         """The model itself against the judge, at the shape that it was built for: error, what is allowed, the shape.
@@ -113,8 +129,11 @@ class Truth:
         entries = [replace(entry, batch_shape=(None, *entry.batch_shape[1:])) for entry in self.interface.entries]
         return twin(self.model, symbolic(self.structure, entries, -1 if self._at_length else None, dtype), dtype)
 
-    def _function(self, other: Any) -> Callable[[list[Array]], list[Array]]:
-        """The model (or its twin) as one TensorFlow function for any rows and samples: a prefix costs no new trace."""
+    def _function(self, other: Any, *, traced: bool = True) -> Callable[[list[Array]], list[Array]]:
+        """The model (or its twin) as one TensorFlow function for any rows and samples: a prefix costs no new trace.
+
+        Not traced, TensorFlow does what is written, operation by operation.
+        """
         entries = self.interface.entries
         model = self.model if other is None else other
         kinds = [entry.dtype if other is None else str(x.dtype) for entry, x in
@@ -143,11 +162,11 @@ class Truth:
                 else spec
                 for spec, entry in zip(specs, entries, strict=True)
             ]
-        traced = tf.function(call, specs, autograph=False)
+        function = tf.function(call, specs, autograph=False) if traced else call
 
         def on_numbers(inputs: list[Array]) -> list[Array]:
             cast = [tf.cast(values, kind) for values, kind in zip(inputs, kinds, strict=True)]
-            return [np.asarray(output) for output in traced(*cast)]
+            return [np.asarray(output) for output in function(*cast)]
 
         def on_squares(inputs: list[Array]) -> list[Array]:
             rows = len(inputs[0])
@@ -174,6 +193,19 @@ def scaled_error(got: Array, truth: Array) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got[finite].astype(np.float64) - known) / np.maximum(1.0, np.abs(known))
     return float(np.where(np.isnan(error), np.inf, error).max())
+
+
+def _rounded_otherwise(model: Any, answer: Callable[[], list[Array]]) -> list[list[Array]]:
+    """The answers with each weight off by about half a rounding of float32, twice; the weights are put back."""
+    rng, kept = np.random.default_rng(31), model.get_weights()
+    answers = []
+    try:
+        for _ in range(2):
+            model.set_weights([w * (1 + 2.0**-24 * rng.standard_normal(w.shape)) for w in kept])
+            answers.append(answer())
+    finally:
+        model.set_weights(kept)
+    return answers
 
 
 def _epsilon(kind: str) -> float:
