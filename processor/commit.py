@@ -24,7 +24,8 @@ from processor.errors import naming
 from processor.failpoints import failpoint
 from processor.kafka.retry import CommitFailed, GenerationChanged
 from processor.log import get_logger
-from processor.state.record import POSITION_KEY, LocalMark, Position, encode_records, state_keys
+from processor.state.position import LocalMark, Position
+from processor.state.record import POSITION_KEY, encode_records, state_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,7 +9,7 @@ from processor.errors import Incompatible
 from processor.types import NO_TIME
 
 if TYPE_CHECKING:
-    from processor.state.record import Position
+    from processor.state.position import Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from processor.types import NO_TIME
 
 if TYPE_CHECKING:
-    from processor.state.record import Position
+    from processor.state.position import Position
     from processor.state.store import Store
 
 

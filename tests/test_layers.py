@@ -30,6 +30,7 @@ LAYERS = [
     ["processor.model.stepper", "processor.model.show"],
     ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
     ["processor.state.store"],
+    ["processor.state.position"],
     ["processor.state.record", "processor.model.artifact"],
     ["processor.metrics", "processor.config", "processor.failpoints"],
     ["processor.log"],

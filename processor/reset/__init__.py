@@ -34,7 +34,8 @@ from processor.reset.plan import PartitionReset, Reset, Way, look
 from processor.reset.writing import Transactions, Untransacted, Writing
 from processor.service import identity_of, producing
 from processor.state.changelog import ChangelogReader
-from processor.state.record import POSITION_KEY, Position
+from processor.state.position import Position
+from processor.state.record import POSITION_KEY
 from processor.state.store import StateDirectory, Store
 from processor.types import NO_TIME
 

@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from processor.errors import Incompatible, StateCorrupt, Unavailable
-from processor.state.record import POSITION_KEY, Position
+from processor.state.position import Position
+from processor.state.record import POSITION_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

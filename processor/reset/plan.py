@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from processor.config import Settings
     from processor.kafka.admin import Admin
     from processor.preflight import Topology
-    from processor.state.record import Position
+    from processor.state.position import Position
 
 
 class Way(StrEnum):

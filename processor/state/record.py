@@ -1,4 +1,4 @@
-"""The bytes of a state and of a position: the same in the store and in the changelog.
+"""The bytes of a state: the same in the store and in the changelog. (Those of a position are in `position`.)
 
 A record is a header of 48 bytes, little endian, and the words of the state:
 
@@ -59,6 +59,7 @@ _BEFORE_CRC: Final = [
     ("fingerprint", "<u8"),
 ]
 _CRC_AT: Final = 40
+CRC: Final = struct.Struct("<I")
 
 _ANOTHER_MODEL_HINT: Final = (
     "Run the processor with the artifact that wrote these states, or make the states of this one from all of the "
@@ -160,7 +161,7 @@ def decode_records(values: Sequence[bytes], words: int, fingerprint: int) -> Rec
     body = np.zeros(len(values), _body_type(words))
     body[full] = _decode([values[i] for i in full.tolist()], words, words, fingerprint)
     short = _decode([values[i] for i in hollow.tolist()], 0, words, fingerprint)
-    _bytes(body)[hollow, : HEADER_BYTES - _CRC.size] = _bytes(short)  # the words stay zeros
+    _bytes(body)[hollow, : HEADER_BYTES - CRC.size] = _bytes(short)  # the words stay zeros
     return _columns(body, words)
 
 
@@ -224,19 +225,19 @@ def _crcs(body: NDArray[np.void], size: int) -> NDArray[np.uint32]:
 def _refusal(value: bytes, words: int, fingerprint: int) -> Exception:
     """Why one record was refused: the slow path, which looks at it field by field."""
     if len(value) < HEADER_BYTES:
-        return _corrupt(f"it has {len(value)} bytes, and a header alone has {HEADER_BYTES}")
+        return corrupt(f"it has {len(value)} bytes, and a header alone has {HEADER_BYTES}")
     form, flags, reserved, _, _, _, _, writer, crc, length = _HEADER.unpack_from(value)
     if form > FORMAT:
-        return _newer("record", form)
+        return newer("record", form)
     if form != FORMAT or flags & ~_KNOWN_FLAGS or reserved:
-        return _corrupt("its first bytes are none that were ever written")
+        return corrupt("its first bytes are none that were ever written")
     if len(value) != HEADER_BYTES + 4 * length:
-        return _corrupt(f"it says {length} words and has {len(value)} bytes")
+        return corrupt(f"it says {length} words and has {len(value)} bytes")
     if zlib.crc32(value[_CRC_AT + 4 :], zlib.crc32(value[:_CRC_AT])) != crc:
-        return _corrupt("its checksum does not hold")
+        return corrupt("its checksum does not hold")
     if writer != fingerprint:
         return another_model(writer, fingerprint)
-    return _corrupt(f"it has {length} words, and the model's state has {words}")
+    return corrupt(f"it has {length} words, and the model's state has {words}")
 
 
 def another_model(writer: int, fingerprint: int) -> Incompatible:
@@ -248,7 +249,8 @@ def another_model(writer: int, fingerprint: int) -> Incompatible:
     )
 
 
-def _newer(what: str, form: int) -> Incompatible:
+def newer(what: str, form: int) -> Incompatible:
+    """The refusal of what a later version wrote."""
     return Incompatible(
         f"A stored {what} has the format {form}, and this version knows formats up to {FORMAT}.",
         "A newer version of the processor wrote it.",
@@ -256,97 +258,6 @@ def _newer(what: str, form: int) -> Incompatible:
     )
 
 
-def _corrupt(cause: str, what: str = "state record") -> StateCorrupt:
+def corrupt(cause: str, what: str = "state record") -> StateCorrupt:
+    """Why stored bytes are not what was written."""
     return StateCorrupt(f"A {what} is corrupt: {cause}.", "", _REBUILD_HINT)
-
-
-_POSITION: Final = struct.Struct("<BBHqqqQQ")
-_MARK: Final = struct.Struct("<BBHqq")
-_CRC: Final = struct.Struct("<I")
-_FLAG_RESETTING: Final = 0x01
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a partition's persisted state stands: one record of the changelog and of the store.
-
-    No record reflects less than `replay_from`; `committed` is the input offset that the same commit sent to the group.
-
-        u8 format | u8 flags | u16 partitions of the input (0: not known) | i64 replay_from | i64 stream_time_ms
-        | i64 committed | u64 fingerprint | u64 settings_hash | the input topic's id as text | u32 crc32
-    """
-
-    replay_from: int  # input offset of the first event that some record may not reflect yet
-    stream_time: int  # ms, the partition's stream time before the event at `replay_from`
-    committed: int  # input offset
-    topic_id: str  # of the input topic, as Kafka prints it; tells a topic made anew from the old one
-    fingerprint: int  # u64, of the artifact
-    settings_hash: int  # u64, of the settings that decide states
-    partitions: int = 0  # of the input topic, up to 65,535; 0: not known
-    resetting: bool = False  # a reset was begun and has not ended: some records may be emptied, and others not
-
-    def to_bytes(self) -> bytes:
-        numbers = (self.replay_from, self.stream_time, self.committed, self.fingerprint, self.settings_hash)
-        flags = _FLAG_RESETTING if self.resetting else 0
-        return _seal(_POSITION.pack(FORMAT, flags, self.partitions, *numbers) + self.topic_id.encode())
-
-    @classmethod
-    def from_bytes(cls, value: bytes) -> Position:
-        """Raises StateCorrupt, or Incompatible for a newer format."""
-        body = _unseal(value, _POSITION.size, "position")
-        _, flags, partitions, *numbers = _POSITION.unpack_from(body)
-        if flags & ~_FLAG_RESETTING:
-            raise _corrupt("its flags are none that were ever written", "position")
-        replay_from, stream_time, committed, fingerprint, settings_hash = numbers
-        return cls(
-            replay_from=replay_from,
-            stream_time=stream_time,
-            committed=committed,
-            topic_id=body[_POSITION.size :].decode(),
-            fingerprint=fingerprint,
-            settings_hash=settings_hash,
-            partitions=partitions,
-            resetting=bool(flags & _FLAG_RESETTING),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPosition:
-    """A position as the store knows it: with the changelog offset that a restore goes on from."""
-
-    position: Position
-    changelog_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class LocalMark:
-    """What the store alone keeps: how far into the changelog it is, and how old a completeness it can claim."""
-
-    changelog_offset: int  # the next changelog offset to read
-    complete_as_of_ms: int | None  # wall clock, ms; None: no restore into this store has ever finished
-
-    def to_bytes(self) -> bytes:
-        known = self.complete_as_of_ms is not None
-        return _seal(_MARK.pack(FORMAT, int(known), 0, self.changelog_offset, self.complete_as_of_ms or 0))
-
-    @classmethod
-    def from_bytes(cls, value: bytes) -> LocalMark:
-        """Raises StateCorrupt, or Incompatible for a newer format."""
-        _, known, _, changelog_offset, complete_as_of_ms = _MARK.unpack(_unseal(value, _MARK.size, "mark", exact=True))
-        return cls(changelog_offset, complete_as_of_ms if known else None)
-
-
-def _seal(body: bytes) -> bytes:
-    return body + _CRC.pack(zlib.crc32(body))
-
-
-def _unseal(value: bytes, size: int, what: str, *, exact: bool = False) -> bytes:
-    """The body of a position or a mark, whose first byte is its format, and whose crc stands at the end."""
-    if value and value[0] > FORMAT:
-        raise _newer(what, value[0])
-    body = value[: -_CRC.size]
-    if len(body) < size or (exact and len(body) != size) or body[0] != FORMAT:
-        raise _corrupt(f"it has {len(value)} bytes, or a format that was never written", what)
-    if zlib.crc32(body) != _CRC.unpack(value[-_CRC.size :])[0]:
-        raise _corrupt("its checksum does not hold", what)
-    return body

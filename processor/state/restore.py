@@ -19,7 +19,8 @@ from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING
 
 from processor.errors import Incompatible, ProcessorError, StateCorrupt
-from processor.state.record import ORIGIN_KEY, POSITION_KEY, LocalMark, Position
+from processor.state.position import LocalMark, Position
+from processor.state.record import ORIGIN_KEY, POSITION_KEY
 from processor.state.store import Store
 
 if TYPE_CHECKING:

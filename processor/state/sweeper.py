@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from processor.partition import Partition
     from processor.state.arena import Arena
-    from processor.state.record import Position
+    from processor.state.position import Position
 
 _SLICE: Final = 200  # records looked at in one commit
 

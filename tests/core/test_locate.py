@@ -10,7 +10,7 @@ import pytest
 
 from processor.errors import Incompatible
 from processor.locate import Entry, Found, locate
-from processor.state.record import Position
+from processor.state.position import Position
 from processor.types import NO_TIME
 
 POSITION = Position(

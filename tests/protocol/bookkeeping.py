@@ -16,7 +16,8 @@ import numpy as np
 from processor.commit import Identity, Snapshots
 from processor.partition import Move, Partition, Phase, Place
 from processor.state.arena import Arena
-from processor.state.record import POSITION_KEY, Position, decode_records, state_key
+from processor.state.position import Position
+from processor.state.record import POSITION_KEY, decode_records, state_key
 from processor.types import NO_TIME
 from protocol.truth import Violation
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from processor.dev.reader import read_topic
-from processor.state.record import LocalMark
+from processor.state.position import LocalMark
 from processor.state.store import Store, StoreResources
 from recovery.house import PARTITIONS
 from recovery.test_recovery import restored

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.errors import StateCorrupt
-from processor.state.record import LocalMark, Position, state_key
+from processor.state.position import LocalMark, Position
+from processor.state.record import state_key
 from processor.state.restore import open_store
 from processor.state.store import Store, StoreResources
 

@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.errors import Incompatible, ProcessorError, StateCorrupt
+from processor.state.position import LocalMark, Position
 from processor.state.record import (
     FLAG_EMPTY,
     FLAG_SEQUENCE,
     HEADER_BYTES,
-    LocalMark,
-    Position,
     Records,
     decode_records,
     encode_records,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.errors import ConfigError, Incompatible, ProcessorError, StateCorrupt, Unavailable
-from processor.state.record import POSITION_KEY, LocalMark, Position, state_key
+from processor.state.position import LocalMark, Position
+from processor.state.record import POSITION_KEY, state_key
 from processor.state.store import StateDirectory, Store, StoreResources
 
 if TYPE_CHECKING:
@@ -357,7 +358,8 @@ def test_a_full_disk_is_unavailable_and_loses_only_the_end(tmp_path: Path, resou
     answers = _told(
         f"""
         import resource, signal
-        from processor.state.record import Position, state_key
+        from processor.state.position import Position
+        from processor.state.record import state_key
         store = Store.open(Path({str(path)!r}), StoreResources(2**20))
         store.write([(state_key(b"first"), b"1")], [], None, Position(1, 0, 1, "topic", 1, 2))
         store.flush()
@@ -406,7 +408,8 @@ def test_a_kill_leaves_a_prefix_with_its_position(tmp_path: Path, resources: Sto
     path = tmp_path / "s"
     with _child(
         f"""
-        from processor.state.record import LocalMark, Position, state_key
+        from processor.state.position import LocalMark, Position
+        from processor.state.record import state_key
         store = Store.open(Path({str(path)!r}), StoreResources(2**20))
         for number in range(10**6):
             done = number * {ROUND}

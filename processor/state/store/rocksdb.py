@@ -27,7 +27,8 @@ from rocksdict import (
     WriteOptions,
 )
 
-from processor.state.record import MARK_KEY, POSITION_KEY, STATE_TAG, LocalMark, Position
+from processor.state.position import LocalMark, Position
+from processor.state.record import MARK_KEY, POSITION_KEY, STATE_TAG
 from processor.state.store.disk import corrupt, translated
 
 if TYPE_CHECKING:

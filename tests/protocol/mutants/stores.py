@@ -8,7 +8,8 @@ from processor import commit
 from processor.assignment import Assignment
 from processor.loop import Loop
 from processor.partition import Phase
-from processor.state.record import MARK_KEY, POSITION_KEY, LocalMark, Position
+from processor.state.position import LocalMark, Position
+from processor.state.record import MARK_KEY, POSITION_KEY
 from processor.state.restore import Restore
 from protocol.abstract.disk import AbstractStore, WriteBatch
 from protocol.mutants.table import Mutation, mutant

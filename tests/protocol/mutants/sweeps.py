@@ -8,7 +8,8 @@ import numpy as np
 
 from processor.commit import Snapshots
 from processor.state.arena import Arena
-from processor.state.record import Position, decode_records
+from processor.state.position import Position
+from processor.state.record import decode_records
 from processor.types import NO_TIME
 from protocol.mutants.table import Mutation, mutant
 

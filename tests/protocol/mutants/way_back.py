@@ -11,7 +11,7 @@ from processor.locate import Entry, Found
 from processor.partition import Phase, Place
 from processor.pipeline import Pipeline
 from processor.state.arena import NO_OFFSET, Arena
-from processor.state.record import Position
+from processor.state.position import Position
 from processor.state.restore import Restore
 from processor.types import NO_TIME
 from protocol.abstract.client import CHANGELOG

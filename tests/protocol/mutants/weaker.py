@@ -6,7 +6,7 @@ from typing import Any
 
 from processor import commit
 from processor.commit import AtLeastOnce
-from processor.state.record import LocalMark
+from processor.state.position import LocalMark
 from protocol.mutants.table import Mutation, mutant
 
 
