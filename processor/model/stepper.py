@@ -186,10 +186,13 @@ class Stepper:
 
     def _with_static(self, columns: Features, state: Float32Array) -> Features:
         """The columns with the static inputs that were left out, as the states hold them."""
-        filled = dict(columns)
-        for name, slot in self.artifact.static_slots.items():
-            held = self.slots(state)[HELD] != 0
-            kept = self.slots(state)[slot.name]
+        filled, static = dict(columns), self.artifact.static_slots
+        if not static:
+            return filled
+        slots = self.slots(state)
+        held = slots[HELD] != 0
+        for name, slot in static.items():
+            kept = slots[slot.name]
             if name not in filled:
                 if not held.all():
                     raise ValueError(
