@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.feed import PARTITIONS
-from benchmarks.latency import Reader, sending
+from benchmarks.latency import Reader, sending, spare_the_collector
 from benchmarks.report import Line, lines
 from benchmarks.rig import Rig, memory_for
 from processor.dev.kafka import EmbeddedKafka
@@ -79,6 +79,7 @@ def main(
             for what in ("input", "soak-output"):
                 kafka.create_topic(what, partitions=PARTITIONS, config=_SHORT_LIVED)
             process = rig.processor("soak", "input", state__memory_mib=memory_for(keys))
+            spare_the_collector()
             with process.start():
                 process.wait_ready()
                 servers = kafka.bootstrap_servers

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from processor.errors import StateCorrupt
 from processor.failpoints import failpoint
 from processor.kafka.retry import CommitFailed, Patience
 from processor.log import get_logger
-from processor.partition import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +48,11 @@ class Pace:
     snapshot_interval_seconds: float
     leaving_seconds: float  # for the commits of partitions that leave, and of the shutdown
     most_events: int = 10_000  # of one poll
+
+    @property
+    def share(self) -> float:
+        """Of all dirty keys, that each commit writes at the least."""
+        return self.commit_interval_seconds / max(self.snapshot_interval_seconds, self.commit_interval_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,35 +129,6 @@ class Loop:
     def stopping_age(self) -> float:
         """Seconds since the loop was asked to end; 0 before."""
         return 0.0 if self._stopped_at is None else self.clock() - self._stopped_at
-
-    def readiness(self) -> tuple[bool, str]:
-        """Whether the process has joined and all its partitions run, and what is missing where not."""
-        if not self.consumer.joined:
-            return False, "the group was not joined yet"
-        waiting = [
-            f"partition {number} is {partition.phase}"
-            for number, partition in sorted(self.assignment.partitions.copy().items())
-            if partition.phase is not Phase.RUNNING
-        ]
-        return not waiting, "; ".join(waiting) or "all partitions run"
-
-    def status(self) -> dict[str, Any]:
-        """What the process holds, as a JSON-able dictionary."""
-        partitions = {
-            str(number): {
-                "phase": partition.phase.value,
-                "next_offset": partition.place.offset,
-                "publish_from": partition.publish_from,
-            }
-            for number, partition in sorted(self.assignment.partitions.copy().items())
-        }
-        return {
-            "joined": self.consumer.joined,
-            "partitions": partitions,
-            "keys_in_memory": len(self.arena),
-            "slots": self.arena.size,
-            "dirty_keys": self.arena.wheel.dirty_count,
-        }
 
     def _look(self) -> None:
         """Sets the gauges, once a second."""
@@ -267,7 +242,9 @@ class Loop:
         if now - self._committed_at < self.pace.commit_interval_seconds:
             return True
         try:
-            self._commit(self.arena.wheel.fallen_due(now, self.pace.snapshot_interval_seconds))
+            # An even share of the dirty keys, so that those that became dirty together do not fall due together.
+            least = int(self.pace.share * self.arena.wheel.dirty_count)
+            self._commit(self.arena.wheel.fallen_due(now, self.pace.snapshot_interval_seconds, least))
         except CommitFailed as error:
             self._take_the_way_back(error)
             return False

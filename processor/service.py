@@ -37,6 +37,7 @@ from processor.pipeline import Pipeline
 from processor.preflight import apply_topics, require
 from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Publisher
 from processor.sequence import SequenceRules
+from processor.standing import readiness, status
 from processor.state.arena import Arena, slots_within
 from processor.state.changelog import ChangelogReader
 from processor.state.record import HEADER_BYTES
@@ -220,8 +221,8 @@ def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics,
     server = HttpServer(
         settings.http.address,
         metrics=metrics.render,
-        ready=loop.readiness,
-        status=loop.status,
+        ready=lambda: readiness(loop),
+        status=lambda: status(loop),
         heartbeat_age=loop.heartbeat_age,
         heartbeat_limit_seconds=_patience(settings),
     )

@@ -18,6 +18,7 @@ LAYERS = [
     ["processor.dev"],
     ["processor.reset"],
     ["processor.service"],
+    ["processor.standing"],
     ["processor.loop", "processor.preflight", "processor.watchdog"],
     ["processor.assignment", "processor.pipeline", "processor.commit"],
     ["processor.runs", "processor.publishing"],

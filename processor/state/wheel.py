@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -86,23 +87,28 @@ class Wheel:
         for partition in np.flatnonzero(counts).tolist():
             bucket.dirty[partition] = bucket.dirty.get(partition, 0) + int(counts[partition])
 
-    def due(self, now: float, interval: float) -> bool:
-        """Whether some bucket that holds a dirty slot was opened `interval` seconds ago or earlier."""
-        return any(bucket.opened_at <= now - interval and any(bucket.dirty.values()) for bucket in self._buckets)
+    def fallen_due(self, now: float, interval: float, least: int = 0) -> Int32Array:
+        """The dirty slots of all buckets that were opened `interval` seconds ago or earlier, oldest first.
 
-    def fallen_due(self, now: float, interval: float) -> Int32Array:
-        """The dirty slots of all buckets that were opened `interval` seconds ago or earlier, oldest first."""
-        return self._members(bucket for bucket in self._buckets if bucket.opened_at <= now - interval)
+        Where these are fewer than `least`, the next oldest join them until there are so many.
+        """
+        return self._oldest(least, now - interval)
 
     def oldest(self, least: int) -> Int32Array:
-        """The dirty slots of the oldest buckets, as many buckets as hold `least` slots together (or all)."""
-        chosen: list[Bucket] = []
+        """The `least` dirty slots of the oldest buckets, or all."""
+        return self._oldest(least, -inf)
+
+    def _oldest(self, least: int, due_before: float) -> Int32Array:
+        found: list[Int32Array] = []
+        count = 0
         for bucket in self._buckets:
-            if least <= 0:
+            is_due = bucket.opened_at <= due_before
+            if not is_due and count >= least:
                 break
-            chosen.append(bucket)
-            least -= sum(bucket.dirty.values())
-        return self._members(chosen)
+            slots = self._members([bucket])
+            found.append(slots if is_due else slots[: least - count])
+            count += len(slots)
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int32)
 
     def of_partitions(self, partitions: set[int]) -> Int32Array:
         """All dirty slots of some partitions, oldest first."""

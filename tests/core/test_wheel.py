@@ -56,7 +56,7 @@ def new_model() -> Model:
 actions = st.lists(
     st.one_of(
         st.sets(st.integers(0, SLOTS - 1), min_size=1),
-        st.sampled_from(["due", "oldest", "all of 0"]),
+        st.sampled_from(["due", "share", "oldest", "all of 0"]),
         st.floats(0, 4),
     ),
     max_size=40,
@@ -72,9 +72,9 @@ def test_replay_from_never_passes_what_a_record_lacks(history: list[set[int] | s
         elif isinstance(action, float):
             model.now += action
         elif action == "due":
-            due = model.wheel.fallen_due(model.now, INTERVAL)
-            assert not model.wheel.due(model.now, INTERVAL) or len(due)
-            model.commit(due)
+            model.commit(model.wheel.fallen_due(model.now, INTERVAL))
+        elif action == "share":
+            model.commit(model.wheel.fallen_due(model.now, INTERVAL, 2))
         elif action == "oldest":
             model.commit(model.wheel.oldest(3))
         else:
@@ -85,6 +85,25 @@ def test_a_snapshot_interval_of_zero_writes_what_each_commit_dirtied() -> None:
     model = new_model()
     model.step({1, 2, 3})
     assert sorted(model.wheel.fallen_due(model.now, 0.0).tolist()) == [1, 2, 3]
+
+
+def test_keys_that_became_dirty_together_are_written_a_share_at_a_time() -> None:
+    model = new_model()
+    model.step({1, 2, 3, 4, 5})
+    model.now = 1.0
+    model.commit(model.wheel.fallen_due(model.now, INTERVAL, 2))
+    model.step({6})
+    model.commit(model.wheel.fallen_due(model.now, INTERVAL, 2))
+    assert sorted(model.lacking) == [5, 6]
+    model.commit(model.wheel.fallen_due(model.now, INTERVAL, 2))  # of the next bucket, too
+    assert not model.lacking
+
+
+def test_what_has_fallen_due_is_written_whole_however_small_the_share() -> None:
+    model = new_model()
+    model.step({1, 2, 3})
+    model.now = INTERVAL
+    assert sorted(model.wheel.fallen_due(model.now, INTERVAL, 1).tolist()) == [1, 2, 3]
 
 
 def test_a_slot_stays_in_the_bucket_in_which_it_became_dirty() -> None:

@@ -40,7 +40,7 @@ def _act(books: Books, kind: int, choice: int) -> None:
         books.turn(number, 1 + which % 4)
     elif kind < 12:
         books.now += which
-        books.commit(books.arena.wheel.fallen_due(books.now, books.interval))
+        books.commit(books.arena.wheel.fallen_due(books.now, books.interval, number))
     elif kind == 12:
         books.commit(books.arena.wheel.oldest(which), ("done", "aborted", "killed")[choice % 3])
     elif kind == 13:
