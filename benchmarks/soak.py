@@ -30,6 +30,7 @@ from processor.model.convert import convert
 from processor.model.convert.example import train
 
 _EVERY_SECONDS = 10.0
+_SETTLING_SECONDS = 1.0
 _SHORT_LIVED = {"retention.bytes": str(64 * 2**20), "segment.bytes": str(16 * 2**20)}
 _BROKER = {"log.retention.check.interval.ms": "5000", "log.cleaner.backoff.ms": "5000"}
 _MIB = 2**20
@@ -95,8 +96,9 @@ def main(
 
 
 def _look(reader: Reader, process: psutil.Process, place: Path, started: float) -> Look:
+    reader.read(_SETTLING_SECONDS)  # what has waited while the files were looked at
     began = time.monotonic()
-    ages = reader.read(_EVERY_SECONDS)
+    ages = reader.read(_EVERY_SECONDS - _SETTLING_SECONDS)
     now = time.monotonic()
     p50, p99 = np.percentile(ages, [50, 99]).tolist() if len(ages) else (float("nan"), float("nan"))
     return Look(
