@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -80,8 +81,7 @@ class Engine:
         while start < rows:
             size = self._bucket_size(rows - start)
             stop = min(start + size, rows)
-            bucket = self._buckets.get(size) or self._open(size)
-            bucket.step(columns, outputs, start, stop, state[start:stop], new_state[start:stop])
+            self._bucket(size).run(columns, outputs, start, [stop - start], state[start:stop], new_state)
             start = stop
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, new_state
 
@@ -101,19 +101,28 @@ class Engine:
         columns = self._columns(features, states, rows)
         outputs = [np.empty((rows, *shape), dtype) for _, shape, dtype in self._outputs]
         start, before = 0, state
-        for size in sizes:
-            for first in range(start, start + size, self._largest):
-                stop = min(first + self._largest, start + size)
-                bucket = self._bucket_for(stop - first)
-                former = before[first - start : stop - start]
-                bucket.step(columns, outputs, first, stop, former, states[first:stop])
-            before = states[start : start + size]
-            start += size
+        for size, alike in groupby(sizes, self._fitting):
+            waves = list(alike)
+            if waves[0] <= size:
+                self._bucket(size).run(columns, outputs, start, waves, before, states)
+                start += sum(waves)
+            else:  # one such wave is several calls
+                for wave in waves:
+                    for first in range(0, wave, size):
+                        rows = min(size, wave - first)
+                        former = before[first : first + rows]
+                        self._bucket(size).run(columns, outputs, start + first, [rows], former, states)
+                    before, start = states[start : start + wave], start + wave
+            before = states[start - waves[-1] : start]
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, states
 
-    def _bucket_for(self, rows: int) -> _Bucket:
-        """The smallest bucket that holds this many rows, no more than the largest."""
-        size = self._smallest if rows <= self._smallest else 1 << (rows - 1).bit_length()
+    def _fitting(self, rows: int) -> int:
+        """The smallest bucket that holds this many rows, or the largest."""
+        if rows <= self._smallest:
+            return self._smallest
+        return min(self._largest, 1 << (rows - 1).bit_length())
+
+    def _bucket(self, size: int) -> _Bucket:
         return self._buckets.get(size) or self._open(size)
 
     def warm(self, state: Float32Array) -> BoolArray:
@@ -136,8 +145,7 @@ class Engine:
         """
         size = self._smallest
         while size <= self._largest:
-            if size not in self._buckets:
-                self._open(size)
+            self._bucket(size)
             size *= 2
 
     def check_golden(self) -> None:
@@ -174,12 +182,8 @@ class Engine:
 
     def _bucket_size(self, rows: int) -> int:
         """The bucket for the first of `rows` rows: one that holds all, or one that they fill where padding is dear."""
-        if rows >= self._largest:
-            return self._largest
-        if rows <= self._smallest:
-            return self._smallest
-        size = 1 << (rows - 1).bit_length()
-        return size if size - rows < self._padding else size // 2
+        size = self._fitting(rows)
+        return size if size - rows < self._padding or size == self._smallest else size // 2
 
     def _columns(self, features: Features, state: Float32Array, rows: int) -> list[NDArray[Any]]:
         # A wrong shape would be broadcast into the interpreter's memory without a word.
@@ -205,56 +209,58 @@ class _Bucket:
 
     def __init__(self, artifact: Artifact, size: int, words: int, float_words: int) -> None:
         self._size = size
-        self._float_words = float_words
-        has_floats, has_ints = float_words > 0, words > float_words
-        pieces: dict[str, tuple[int, str]] = {}
-        if has_floats:
-            pieces["f32"] = (float_words, "float32")
-        if has_ints:
-            pieces["i32"] = (words - float_words, "int32")
-        inputs = _named("input", artifact.inputs) | {f"state_{k}": ((n,), dtype) for k, (n, dtype) in pieces.items()}
-        outputs = _named("output", artifact.outputs) | {f"next_{k}": ((n,), dtype) for k, (n, dtype) in pieces.items()}
+        pieces: dict[str, tuple[slice, str]] = {}
+        if float_words:
+            pieces["f32"] = (slice(0, float_words), "float32")
+        if words > float_words:
+            pieces["i32"] = (slice(float_words, words), "int32")
+        states = {name: ((of.stop - of.start,), dtype) for name, (of, dtype) in pieces.items()}
+        inputs = _named("input", artifact.inputs) | {f"state_{name}": spec for name, spec in states.items()}
+        outputs = _named("output", artifact.outputs) | {f"next_{name}": spec for name, spec in states.items()}
         self._interpreter, views = _interpreter(artifact, size, inputs, outputs)
+        self._given = [views[name] for name in inputs]
         self._inputs = [views[f"input_{i}"] for i in range(len(artifact.inputs))]
         self._outputs = [views[f"output_{i}"] for i in range(len(artifact.outputs))]
-        self._state_floats, self._next_floats = views.get("state_f32"), views.get("next_f32")
-        self._state_ints, self._next_ints = views.get("state_i32"), views.get("next_i32")
+        # The memory of a part of the state, before a step and after it, and the words of the state that it holds.
+        self._pieces = [
+            (views[f"state_{name}"], views[f"next_{name}"], of, np.dtype(dtype)) for name, (of, dtype) in pieces.items()
+        ]
 
-    def step(
+    def run(
         self,
         columns: list[NDArray[Any]],
         outputs: list[NDArray[Any]],
         start: int,
-        stop: int,
+        waves: Sequence[int],
         state: Float32Array,
-        new_state: Float32Array,
+        states: Float32Array,
     ) -> None:
-        """Steps the rows `start` to `stop` of the columns, at most the bucket's size, and fills in their outputs.
+        """Steps the first `waves[0]` keys, then the first `waves[1]` of these, and so on: falling numbers of rows.
 
-        state, new_state: of these rows alone.
+        state: of the keys, before. The samples are the rows of `columns` from `start` on, a wave behind the other; so
+        are what is filled in, of `outputs` and of `states`, the states after each step.
         """
-        rows, floats = stop - start, self._float_words
-        for view, values in zip(self._inputs, columns, strict=True):
-            self._fill(view(), values[start:stop], rows)
-        if self._state_floats is not None:
-            self._fill(self._state_floats(), state[:, :floats], rows)
-        if self._state_ints is not None:
-            self._fill(self._state_ints(), state[:, floats:].view(np.int32), rows)
-        self._interpreter.invoke()
-        for view, values in zip(self._outputs, outputs, strict=True):
-            values[start:stop] = view()[:rows]
-        if self._next_floats is not None:
-            new_state[:, :floats] = self._next_floats()[:rows]
-        if self._next_ints is not None:
-            new_state[:, floats:].view(np.int32)[:] = self._next_ints()[:rows]
-
-    def _fill(self, memory: NDArray[Any], values: NDArray[Any], rows: int) -> None:
-        if rows == self._size:
-            memory[:] = values
-        else:
-            memory[:rows] = values
+        if waves[0] < self._size:
             # Rows that an earlier call left here would only cost time, but a NaN or a denormal costs much of it.
-            memory[rows:] = 0
+            for view in self._given:
+                view()[waves[0] :] = 0
+        pieces = [
+            (before, after, state[:, of].view(dtype), states[:, of].view(dtype))
+            for before, after, of, dtype in self._pieces
+        ]
+        former = None
+        for rows in waves:  # nothing is looked up here that can be outside: this is all that a hot key's event costs
+            stop = start + rows
+            for view, column in zip(self._inputs, columns, strict=True):
+                view()[:rows] = column[start:stop]
+            for before, _, first, whole in pieces:
+                before()[:rows] = first[:rows] if former is None else whole[former : former + rows]
+            self._interpreter.invoke()
+            for view, output in zip(self._outputs, outputs, strict=True):
+                output[start:stop] = view()[:rows]
+            for _, after, _, whole in pieces:
+                whole[start:stop] = after()[:rows]
+            former, start = start, stop
 
 
 def _named(kind: str, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[tuple[int, ...], str]]:
