@@ -25,6 +25,7 @@ class Recovery:
     records: int  # restored from the changelog
     restore_seconds: float
     replayed: int  # input offsets stepped again in silence
+    replay_seconds: float  # from the first partition that was restored to the last one that runs
 
 
 def recovery(rig: Rig, feed: Feed, kill_at: float) -> list[Recovery]:
@@ -79,4 +80,5 @@ def _come_back(rig: Rig, process: ProcessorProcess, name: str, feed: Feed, with_
         sum(line["records"] for line in restored),
         max(line["seconds"] for line in restored),
         sum(line["replayed_offsets"] for line in running),
+        max(line["seconds"] for line in running) - min(line["seconds"] for line in restored),
     )

@@ -1,10 +1,10 @@
 """A long run under load: whether anything grows that should not.
 
-    python -m benchmarks.soak [--minutes 60] [--rate 20000] [--keys 100000]
+    python -m benchmarks.soak [--minutes 60] [--rate 15000] [--keys 100000]
 
 Topics keep a little of what they were given, so that they are flat once they are full. Every ten seconds it looks at
-the process (memory, open files), its disk, the broker's topics, and how old predictions are when they are read. One
-JSON file and one chart.
+the process (memory, open files), its disk, the broker's topics, and how old predictions are when they are read. A table
+of its beginning and its end, a JSON file of all looks, as columns, and a chart.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import psutil
@@ -23,11 +23,14 @@ from rich.console import Console
 
 from benchmarks.feed import PARTITIONS
 from benchmarks.latency import Reader, sending, spare_the_collector
-from benchmarks.report import Line, lines
+from benchmarks.report import Line, growth, lines
 from benchmarks.rig import Rig, memory_for
 from processor.dev.kafka import EmbeddedKafka
 from processor.model.convert import convert
 from processor.model.convert.example import train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _EVERY_SECONDS = 10.0
 _SETTLING_SECONDS = 1.0
@@ -64,7 +67,7 @@ CHARTS = (
 
 def main(
     minutes: Annotated[float, typer.Option(help="How long.")] = 60,
-    rate: Annotated[int, typer.Option(help="Events a second: what the machine bears, sender and reader too.")] = 20_000,
+    rate: Annotated[int, typer.Option(help="Events a second: what the machine bears, sender and reader too.")] = 15_000,
     keys: Annotated[int, typer.Option(help="How many keys.")] = 100_000,
     directory: Annotated[Path | None, typer.Option(help="Where topics and states lie meanwhile.")] = None,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("benchmarks/results"),
@@ -91,8 +94,16 @@ def main(
                         console.print(_told(looks[-1]), highlight=False)
                 process.sigterm()
     out.mkdir(parents=True, exist_ok=True)
-    (out / "soak.json").write_text(json.dumps([asdict(look) for look in looks], indent=1) + "\n")
+    (out / "soak.json").write_text(columns(looks))
     (out / "soak.svg").write_text(lines([asdict(look) for look in looks], "minutes", CHARTS))
+    console.print(growth([asdict(look) for look in looks], "minutes", CHARTS))
+
+
+def columns(looks: Sequence[Look]) -> str:
+    """JSON with one line a column."""
+    names = [each.name for each in fields(Look)]
+    texts = [f' "{name}": {json.dumps([round(getattr(look, name), 2) for look in looks])}' for name in names]
+    return "{\n" + ",\n".join(texts) + "\n}\n"
 
 
 def _look(reader: Reader, process: psutil.Process, place: Path, started: float) -> Look:

@@ -109,9 +109,9 @@ class Engine:
             else:  # one such wave is several calls
                 for wave in waves:
                     for first in range(0, wave, size):
-                        rows = min(size, wave - first)
-                        former = before[first : first + rows]
-                        self._bucket(size).run(columns, outputs, start + first, [rows], former, states)
+                        part = min(size, wave - first)
+                        former = before[first : first + part]
+                        self._bucket(size).run(columns, outputs, start + first, [part], former, states)
                     before, start = states[start : start + wave], start + wave
             before = states[start - waves[-1] : start]
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, states

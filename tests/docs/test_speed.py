@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.report import charts, markdown
+from benchmarks.report import charts, growth, lines, markdown
+from benchmarks.soak import CHARTS
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_hour_is_that_of_its_looks() -> None:
+    columns = json.loads((ROOT / "docs" / "soak.json").read_text(encoding="utf-8"))
+    looks = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert growth(looks, "minutes", CHARTS) in (ROOT / "processor" / "DESIGN.md").read_text(encoding="utf-8")
+    assert lines(looks, "minutes", CHARTS) == (ROOT / "docs" / "soak.svg").read_text(encoding="utf-8")
 
 
 def test_tables_and_chart_are_those_of_the_results(tmp_path: Path) -> None:
