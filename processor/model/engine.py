@@ -77,12 +77,7 @@ class Engine:
         columns = self._columns(features, state, rows)
         outputs = [np.empty((rows, *shape), dtype) for _, shape, dtype in self._outputs]
         new_state = np.empty((rows, self._words), np.float32)
-        start = 0
-        while start < rows:
-            size = self._bucket_size(rows - start)
-            stop = min(start + size, rows)
-            self._bucket(size).run(columns, outputs, start, [stop - start], state[start:stop], new_state)
-            start = stop
+        self._wave(columns, outputs, 0, state, new_state)
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, new_state
 
     def step_run(
@@ -106,15 +101,28 @@ class Engine:
             if waves[0] <= size:
                 self._bucket(size).run(columns, outputs, start, waves, before, states)
                 start += sum(waves)
+                before = states[start - waves[-1] : start]
             else:  # one such wave is several calls
                 for wave in waves:
-                    for first in range(0, wave, size):
-                        part = min(size, wave - first)
-                        former = before[first : first + part]
-                        self._bucket(size).run(columns, outputs, start + first, [part], former, states)
+                    self._wave(columns, outputs, start, before[:wave], states)
                     before, start = states[start : start + wave], start + wave
-            before = states[start - waves[-1] : start]
         return {name: array for (name, _, _), array in zip(self._outputs, outputs, strict=True)}, states
+
+    def _wave(
+        self,
+        columns: list[NDArray[Any]],
+        outputs: list[NDArray[Any]],
+        start: int,
+        state: Float32Array,
+        states: Float32Array,
+    ) -> None:
+        """Steps each row of `state` once, in as many calls as it takes; of the others the rows from `start` on."""
+        rows, done = len(state), 0
+        while done < rows:
+            size = self._bucket_size(rows - done)
+            part = min(size, rows - done)
+            self._bucket(size).run(columns, outputs, start + done, [part], state[done : done + part], states)
+            done += part
 
     def _fitting(self, rows: int) -> int:
         """The smallest bucket that holds this many rows, or the largest."""
@@ -123,7 +131,9 @@ class Engine:
         return min(self._largest, 1 << (rows - 1).bit_length())
 
     def _bucket(self, size: int) -> _Bucket:
-        return self._buckets.get(size) or self._open(size)
+        if size not in self._buckets:
+            self._buckets[size] = _Bucket(self.artifact, size, self._words, self._float_words)
+        return self._buckets[size]
 
     def warm(self, state: Float32Array) -> BoolArray:
         """bool[B]: whether the answer that came with each row's state was the trained model's own.
@@ -199,10 +209,6 @@ class Engine:
             columns.append(values)
         return columns
 
-    def _open(self, size: int) -> _Bucket:
-        bucket = self._buckets[size] = _Bucket(self.artifact, size, self._words, self._float_words)
-        return bucket
-
 
 class _Bucket:
     """One interpreter that steps up to `size` rows."""
@@ -249,7 +255,7 @@ class _Bucket:
             for before, after, of, dtype in self._pieces
         ]
         former = None
-        for rows in waves:  # nothing is looked up here that can be outside: this is all that a hot key's event costs
+        for rows in waves:  # what a hot key's event costs: what can be looked up outside is
             stop = start + rows
             for view, column in zip(self._inputs, columns, strict=True):
                 view()[:rows] = column[start:stop]
