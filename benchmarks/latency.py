@@ -46,7 +46,6 @@ def latency(rig: Rig, rate: int, seconds: float, interval: float = 0.1) -> Laten
     name = rig.run_name()
     source = rig.kafka.create_topic(f"{name}-input", partitions=PARTITIONS)
     process = rig.processor(name, source, processing__commit_interval_seconds=interval)
-    spare_the_collector()
     with process.start():
         process.wait_ready()
         with sending(rig.kafka.bootstrap_servers, source, rate), Reader(rig.kafka, f"{name}-output") as reader:
@@ -58,15 +57,12 @@ def latency(rig: Rig, rate: int, seconds: float, interval: float = 0.1) -> Laten
     return Latency(rate, *np.percentile(found, [50, 99, 100]).tolist())
 
 
-def spare_the_collector() -> None:
-    """Keeps the collector from looking through all of TensorFlow: sender and reader stood still for half a second."""
-    gc.collect()
-    gc.freeze()
-
-
 @contextmanager
 def sending(servers: str, topic: str, rate: int, keys: int = _KEYS) -> Iterator[None]:
     """Sends `rate` events a second meanwhile, on a thread of its own."""
+    # The collector would look through all of TensorFlow, and sender and reader stand still for half a second.
+    gc.collect()
+    gc.freeze()
     stop = threading.Event()
     load = threading.Thread(target=_send, args=(servers, topic, rate, keys, stop), daemon=True)
     load.start()

@@ -181,10 +181,10 @@ def _line(rows: Sequence[Mapping[str, float]], across: str, end: float, chart: L
 def growth(rows: Sequence[Mapping[str, float]], across: str, charts: Sequence[Line]) -> str:
     """Whether anything grows, as a table for a page: medians of the second sixth and of the last, and the greatest.
 
-    In the first sixth caches and topics fill.
+    In the first sixth caches and topics fill. Fewer than six rows are the first and the last of themselves.
     """
     sixth = len(rows) // 6
-    parts = rows[sixth : 2 * sixth], rows[-sixth:]
+    parts = (rows[sixth : 2 * sixth], rows[-sixth:]) if sixth else (rows[:1], rows[-1:])
     spans = [f"{part[0][across]:.0f} to {part[-1][across]:.0f} {across}" for part in parts]
     table = [f"| what | {spans[0]} | {spans[1]} | greatest |", "|---|---:|---:|---:|"]
     for chart in charts:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.feed import PARTITIONS
-from benchmarks.latency import Reader, sending, spare_the_collector
+from benchmarks.latency import Reader, sending
 from benchmarks.report import Line, growth, lines
 from benchmarks.rig import Rig, memory_for
 from processor.dev.kafka import EmbeddedKafka
@@ -30,7 +30,7 @@ from processor.model.convert import convert
 from processor.model.convert.example import train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _EVERY_SECONDS = 10.0
 _SETTLING_SECONDS = 1.0
@@ -83,7 +83,6 @@ def main(
             for what in ("input", "soak-output"):
                 kafka.create_topic(what, partitions=PARTITIONS, config=_SHORT_LIVED)
             process = rig.processor("soak", "input", state__memory_mib=memory_for(keys))
-            spare_the_collector()
             with process.start():
                 process.wait_ready()
                 servers = kafka.bootstrap_servers
@@ -94,15 +93,15 @@ def main(
                         console.print(_told(looks[-1]), highlight=False)
                 process.sigterm()
     out.mkdir(parents=True, exist_ok=True)
-    (out / "soak.json").write_text(columns(looks))
-    (out / "soak.svg").write_text(lines([asdict(look) for look in looks], "minutes", CHARTS))
-    console.print(growth([asdict(look) for look in looks], "minutes", CHARTS))
+    rows = [asdict(look) for look in looks]
+    (out / "soak.json").write_text(_columns(rows))
+    (out / "soak.svg").write_text(lines(rows, "minutes", CHARTS))
+    console.print(growth(rows, "minutes", CHARTS))
 
 
-def columns(looks: Sequence[Look]) -> str:
+def _columns(rows: Sequence[Mapping[str, float]]) -> str:
     """JSON with one line a column."""
-    names = [each.name for each in fields(Look)]
-    texts = [f' "{name}": {json.dumps([round(getattr(look, name), 2) for look in looks])}' for name in names]
+    texts = [f' "{name}": {json.dumps([round(row[name], 2) for row in rows])}' for name in rows[0]]
     return "{\n" + ",\n".join(texts) + "\n}\n"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.report import charts, growth, lines, markdown
+import pytest
+
+from benchmarks.report import Line, charts, growth, lines, markdown
 from benchmarks.soak import CHARTS
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +18,12 @@ def test_the_hour_is_that_of_its_looks() -> None:
     looks = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     assert growth(looks, "minutes", CHARTS) in (ROOT / "processor" / "DESIGN.md").read_text(encoding="utf-8")
     assert lines(looks, "minutes", CHARTS) == (ROOT / "docs" / "soak.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7])
+def test_a_short_run_has_a_beginning_and_an_end_as_well(count: int) -> None:
+    rows = [{"minutes": float(number), "files": 10.0 + number} for number in range(count)]
+    assert f" {9 + count} |" in growth(rows, "minutes", [Line("files", "open files")]).splitlines()[-1]
 
 
 def test_tables_and_chart_are_those_of_the_results(tmp_path: Path) -> None:
