@@ -17,7 +17,7 @@ demo: $(READY)   ## the main job on this machine: train, convert, run, kill, com
 test: $(READY)   ## all tests, against a real Kafka, on all cores
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-bench: $(READY)  ## the speed, against the bare Kafka client (about half an hour on a quiet machine)
+bench: $(READY)  ## the speed, against the bare Kafka client (about an hour on a quiet machine)
 	@$(BIN)/python -m benchmarks
 
 lint: $(READY)   ## ruff, and the linters of the files beside the code

@@ -8,7 +8,7 @@ import platform
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from benchmarks.throughput import speed, together
 from processor.dev.kafka import EmbeddedKafka
 from processor.model.convert import convert
 from processor.model.convert.example import train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Kafka's own defaults. The embedded one cleans as soon as it can, with a small buffer, so that tests need not wait: for
 # the changelog of ten million keys that takes one core, all the time.
@@ -43,27 +46,37 @@ def main(
 ) -> None:
     """Measure the processor against the bare Kafka client."""
     console = Console()
+    results: dict[str, object] = {
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    }
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         place = Path(scratch)
         trained = train(place / "model.keras")
         convert(trained.path, place / "artifact")
         with EmbeddedKafka(place / "kafka", properties=_BROKER, heap_mib=1024) as kafka:
             rig = Rig(place, place / "artifact", kafka, lambda text: console.print(f"[dim]{text}", highlight=False))
-            results = _measure(rig, trained.path, set(parts or PARTS), scale, repeats)
-    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+            for part, rows in _measure(rig, trained.path, set(parts or PARTS), scale, repeats):
+                results[part] = rows
+                _write(results, out)  # Each part as it ends: what took an hour survives what fails behind it.
+    console.print(table(results))
+
+
+def _write(results: dict[str, object], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / "table.md").write_text(markdown(results))
     charts(results, out)
-    console.print(table(results))
 
 
-def _measure(rig: Rig, model: Path, parts: set[str], scale: float, repeats: int) -> dict[str, object]:
+def _measure(
+    rig: Rig, model: Path, parts: set[str], scale: float, repeats: int
+) -> Iterator[tuple[str, list[dict[str, Any]] | dict[str, float]]]:
+    """Each part with its rows; `speed` again with every row that joins it."""
+
     def events(millions: float) -> int:
         return max(20_000, int(millions * 1e6 * scale))
 
-    results: dict[str, object] = {}
-    speeds = []
+    speeds: list[dict[str, Any]] = []
     if "speed" in parts:
         for name, feed, extra in (
             ("10k keys, JSON", Feed(events(2), 10_000), {}),
@@ -74,25 +87,25 @@ def _measure(rig: Rig, model: Path, parts: set[str], scale: float, repeats: int)
             ("10k keys, Zipf", Feed(events(2), 10_000, "zipf"), {}),
             ("10k keys, one of them hot", Feed(events(1), 10_000, "hot"), {}),
         ):
-            speeds.append(speed(rig, name, feed, repeats, warm_up=0.5 if feed.keys >= 1_000_000 else 0.25, **extra))
+            row = speed(rig, name, feed, repeats, warm_up=0.5 if feed.keys >= 1_000_000 else 0.25, **extra)
+            speeds.append({**asdict(row), "ratio": row.ratio})
+            yield "speed", speeds
     if "large" in parts:
         feed = Feed(events(20), 10_000_000)
-        speeds.append(speed(rig, "10M keys, JSON", feed, 1, warm_up=0.6))
+        row = speed(rig, "10M keys, JSON", feed, 1, warm_up=0.6)
         rig.drop(feed.name)
-    if speeds:
-        results["speed"] = [{**asdict(row), "ratio": row.ratio} for row in speeds]
+        speeds.insert(4, {**asdict(row), "ratio": row.ratio})  # Behind the other numbers of keys.
+        yield "speed", speeds
     if "latency" in parts:
-        results["latency"] = [asdict(latency(rig, rate, max(5.0, 30 * scale))) for rate in (1_000, 20_000)]
+        yield "latency", [asdict(latency(rig, rate, max(5.0, 30 * scale))) for rate in (1_000, 20_000)]
     if "recovery" in parts:
-        results["recovery"] = [asdict(kill) for kill in recovery(rig, Feed(events(4), 1_000_000), 0.6)]
+        yield "recovery", [asdict(kill) for kill in recovery(rig, Feed(events(4), 1_000_000), 0.6)]
     if "two" in parts:
         feed = Feed(events(2), 100_000)
-        results["two"] = {str(count): together(rig, feed, count) for count in (1, 2)}
+        yield "two", {str(count): together(rig, feed, count) for count in (1, 2)}
     if "others" in parts:
         feed = Feed(events(2), 10_000)
-        found = [quix(rig, feed, events(0.2)), seeds(rig, feed, 2_000, model)]
-        results["others"] = [asdict(other) for other in found]
-    return results
+        yield "others", [asdict(other) for other in (quix(rig, feed, events(0.2)), seeds(rig, feed, 2_000, model))]
 
 
 if __name__ == "__main__":
