@@ -47,6 +47,7 @@ class Pace:
     commit_interval_seconds: float
     snapshot_interval_seconds: float
     leaving_seconds: float  # for the commits of partitions that leave, and of the shutdown
+    gather_seconds: float = 0.0  # how long a poll waits for more than a few events
     most_events: int = 10_000  # of one poll
 
     @property
@@ -147,9 +148,10 @@ class Loop:
     def _poll(self) -> Polled:
         started = self.clock()
         due = self._committed_at + self.pace.commit_interval_seconds - started
-        timeout = min(max(due, 0.0), 0.5) if self.assignment.is_settled else 0.005
+        settled = self.assignment.is_settled
+        timeout, gather = (min(max(due, 0.0), 0.5), self.pace.gather_seconds) if settled else (0.005, 0.0)
         # What is polled is stepped before the next poll: of a slow model no more than some slices at a time.
-        polled = self.consumer.poll(timeout, min(self.pace.most_events, _SLICES_AT_ONCE * self._rows))
+        polled = self.consumer.poll(timeout, min(self.pace.most_events, _SLICES_AT_ONCE * self._rows), gather)
         self.metrics.stage("poll", self.clock() - started)
         return polled
 

@@ -152,10 +152,13 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
         budget_seconds=settings.processing.unavailable_seconds,
     )
     assignment = Assignment(consumer, reader, admin, arena, directory, resources, identity, policy, metrics)
+    interval = settings.processing.commit_interval_seconds
     pace = Pace(
-        settings.processing.commit_interval_seconds,
+        interval,
         settings.state.snapshot_interval_seconds,
         settings.processing.shutdown_seconds,
+        # Nobody can read an answer before its transaction is committed: there is time to step many events at once.
+        gather_seconds=min(interval / 10, 0.05) if settings.exactly_once else 0.0,
     )
     topics = Topics(settings.output.topic, settings.dead_letter.topic, facts.dead_letter.partitions)
     patience = Patience(settings.processing.unavailable_seconds)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOG = get_logger()
 _REPLACED: Final = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED)
+_ENOUGH: Final = 1_000  # events in hand: no more are waited for
 _QUIET: Final = (KafkaError._MAX_POLL_EXCEEDED, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
 
 
@@ -131,16 +132,22 @@ class SampleConsumer:
 
     # Polling ---------------------------------------------------------------------------------------------------
 
-    def poll(self, timeout: float, most: int) -> Polled:
+    def poll(self, timeout: float, most: int, gather: float = 0.0) -> Polled:
         """Waits up to `timeout` seconds for a first event, then takes what is there, `most` at the most.
+
+        gather: for how long, inside of `timeout`, it waits for more where there are but few.
 
         Raises:
             OwnershipLost: another member took this one's place for good.
             Unavailable: the brokers were away for longer than their budget, or the client has failed for good.
         """
+        until = time.monotonic() + timeout
         first = self._consumer.poll(timeout)
         self._raise_pending()
         messages = [] if first is None else [first, *self._consumer.consume(most - 1, 0)]
+        missing, wait = min(most, _ENOUGH) - len(messages), min(gather, until - time.monotonic())
+        if messages and missing > 0 and wait > 0:
+            messages += self._consumer.consume(missing, wait)
         self._raise_pending()
         self._look_for_brokers(bool(messages))
         if not messages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +225,31 @@ def test_a_partition_that_could_not_be_read_is_read_again_from_where_it_is_told(
             assert time.monotonic() < deadline, (read, waiting, unreadable)
         assert unreadable
         reader.close()
+
+
+def test_a_poll_waits_for_more_than_the_first_event_where_it_is_told_to(settings: Settings) -> None:
+    reader, sender = member(settings, **{"enable.partition.eof": False}), producer(settings)
+
+    def send(*values: bytes) -> None:
+        for value in values:
+            time.sleep(0.2)
+            sender.send(settings.input.topic, 0, [b"k"], [value])
+            sender.commit()
+
+    def poll(gather: float) -> list[bytes]:
+        """What the first poll brings that brings anything."""
+        while (batch := reader.poll(30, most=2, gather=gather).batch) is None:
+            pass
+        return list(batch.values)
+
+    send(b"0")
+    join(reader, until=lambda: reader.joined and reader.resume_at(0, 0))
+    assert poll(gather=0) == [b"0"]
+    with ThreadPoolExecutor() as meanwhile:
+        sent = meanwhile.submit(send, b"1", b"2")
+        assert poll(gather=30) == [b"1", b"2"]  # and it ends with the second: it has as many as it was asked for
+        sent.result()
+    reader.close()
 
 
 def through(proxy: Proxy, settings: Settings) -> dict[str, Any]:
