@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +17,8 @@ from benchmarks.latency import latency
 from benchmarks.others import quix, seeds
 from benchmarks.recovery import recovery
 from benchmarks.report import charts, markdown, table
-from benchmarks.rig import Rig, memory_for
+from benchmarks.rig import Rig, memory_for, rigged
 from benchmarks.throughput import speed, together
-from processor.dev.kafka import EmbeddedKafka
-from processor.model.convert import convert
-from processor.model.convert.example import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,16 +45,12 @@ def main(
     results: dict[str, object] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     }
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        place = Path(scratch)
-        trained = train(place / "model.keras")
-        convert(trained.path, place / "artifact")
-        with EmbeddedKafka(place / "kafka", properties=_BROKER, heap_mib=1024) as kafka:
-            rig = Rig(place, place / "artifact", kafka, lambda text: console.print(f"[dim]{text}", highlight=False))
-            for part, rows in _measure(rig, trained.path, set(parts or PARTS), scale, repeats):
-                results[part] = rows
-                _write(results, out)  # Each part as it ends: what took an hour survives what fails behind it.
+    with rigged(directory, _BROKER, lambda text: console.print(f"[dim]{text}", highlight=False)) as rig:
+        for part, rows in _measure(rig, set(parts or PARTS), scale, repeats):
+            results[part] = rows
+            _write(results, out)  # Each part as it ends: what took an hour survives what fails behind it.
     console.print(table(results))
+    console.print(f"The digits, the table and the chart are in {out}.", highlight=False)
 
 
 def _write(results: dict[str, object], out: Path) -> None:
@@ -69,7 +61,7 @@ def _write(results: dict[str, object], out: Path) -> None:
 
 
 def _measure(
-    rig: Rig, model: Path, parts: set[str], scale: float, repeats: int
+    rig: Rig, parts: set[str], scale: float, repeats: int
 ) -> Iterator[tuple[str, list[dict[str, Any]] | dict[str, float]]]:
     """Each part with its rows; `speed` again with every row that joins it."""
 
@@ -77,6 +69,12 @@ def _measure(
         return max(20_000, int(millions * 1e6 * scale))
 
     speeds: list[dict[str, Any]] = []
+
+    def measured(name: str, feed: Feed, repeats: int, warm_up: float, **extra: int) -> list[dict[str, Any]]:
+        row = speed(rig, name, feed, repeats, warm_up, **extra)
+        speeds.append({**asdict(row), "ratio": row.ratio})
+        return speeds
+
     if "speed" in parts:
         for name, feed, extra in (
             ("10k keys, JSON", Feed(events(2), 10_000), {}),
@@ -87,15 +85,11 @@ def _measure(
             ("10k keys, Zipf", Feed(events(2), 10_000, "zipf"), {}),
             ("10k keys, one of them hot", Feed(events(1), 10_000, "hot"), {}),
         ):
-            row = speed(rig, name, feed, repeats, warm_up=0.5 if feed.keys >= 1_000_000 else 0.25, **extra)
-            speeds.append({**asdict(row), "ratio": row.ratio})
-            yield "speed", speeds
+            yield "speed", measured(name, feed, repeats, 0.5 if feed.keys >= 1_000_000 else 0.25, **extra)
     if "large" in parts:
         feed = Feed(events(20), 10_000_000)
-        row = speed(rig, "10M keys, JSON", feed, 1, warm_up=0.6)
+        yield "speed", measured("10M keys, JSON", feed, 1, 0.6)
         rig.drop(feed.name)
-        speeds.insert(4, {**asdict(row), "ratio": row.ratio})  # Behind the other numbers of keys.
-        yield "speed", speeds
     if "latency" in parts:
         yield "latency", [asdict(latency(rig, rate, max(5.0, 30 * scale))) for rate in (1_000, 20_000)]
     if "recovery" in parts:
@@ -105,7 +99,7 @@ def _measure(
         yield "two", {str(count): together(rig, feed, count) for count in (1, 2)}
     if "others" in parts:
         feed = Feed(events(2), 10_000)
-        yield "others", [asdict(other) for other in (quix(rig, feed, events(0.2)), seeds(rig, feed, 2_000, model))]
+        yield "others", [asdict(other) for other in (quix(rig, feed, events(0.2)), seeds(rig, feed, 2_000))]
 
 
 if __name__ == "__main__":

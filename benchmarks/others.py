@@ -42,10 +42,12 @@ def quix(rig: Rig, feed: Feed, events: int) -> Other:
     return Other("Quix Streams, exactly-once", _rate(rig, feed, [str(python), str(_HERE / "quix.py")], events, paths))
 
 
-def seeds(rig: Rig, feed: Feed, events: int, model: Path) -> Other:
+def seeds(rig: Rig, feed: Feed, events: int) -> Other:
     """`predict_on_batch`, event by event; no guarantee at all."""
     command = [sys.executable, "-m", "benchmarks.seeds"]
-    return Other("stateful twin, predict_on_batch, nothing guaranteed", _rate(rig, feed, command, events, [str(model)]))
+    return Other(
+        "stateful twin, predict_on_batch, nothing guaranteed", _rate(rig, feed, command, events, [str(rig.model)])
+    )
 
 
 def _rate(rig: Rig, feed: Feed, command: Sequence[str], events: int, more: Sequence[str]) -> float:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.feed import PARTITIONS, Feed, write
+from processor.dev.kafka import EmbeddedKafka
 from processor.dev.process import ProcessorProcess
 from processor.model.artifact import load_artifact
+from processor.model.convert import convert
+from processor.model.convert.example import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from processor.dev.kafka import EmbeddedKafka
+    from collections.abc import Callable, Iterator, Mapping
 
 BYTES_OF_A_STATE = 1_000
 """Of memory that one key takes at the most: its words, its row of the columns, its place in the index."""
@@ -29,6 +32,7 @@ class Rig:
     """Directories, a broker and an artifact. Topics are kept while several measurements read them."""
 
     directory: Path
+    model: Path  # as it was trained
     artifact: Path
     kafka: EmbeddedKafka
     tell: Callable[[str], None]
@@ -81,6 +85,17 @@ class Rig:
         """Deletes what a run has left."""
         self.kafka.delete_topics(f"{name}-output", f"{name}-dead-letter", f"{name}-changelog")
         shutil.rmtree(self.directory / name, ignore_errors=True)
+
+
+@contextmanager
+def rigged(directory: Path | None, broker: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[Rig]:
+    """A rig with a freshly trained model and a broker of its own, below `directory`; nothing of it stays."""
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        place = Path(scratch)
+        model, artifact = train(place / "model.keras").path, place / "artifact"
+        convert(model, artifact)
+        with EmbeddedKafka(place / "kafka", properties=broker, heap_mib=1024) as kafka:
+            yield Rig(place, model, artifact, kafka, tell)
 
 
 def memory_for(keys: int) -> int:

@@ -10,7 +10,6 @@ of its beginning and its end, a JSON file of all looks, as columns, and a chart.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +23,7 @@ from rich.console import Console
 from benchmarks.feed import PARTITIONS
 from benchmarks.latency import Reader, sending
 from benchmarks.report import Line, growth, lines
-from benchmarks.rig import Rig, memory_for
-from processor.dev.kafka import EmbeddedKafka
-from processor.model.convert import convert
-from processor.model.convert.example import train
+from benchmarks.rig import memory_for, rigged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,28 +71,25 @@ def main(
     """Run under load, and look at what could grow."""
     console = Console()
     looks: list[Look] = []
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        place = Path(scratch)
-        convert(train(place / "model.keras").path, place / "artifact")
-        with EmbeddedKafka(place / "kafka", properties=_BROKER, heap_mib=1024) as kafka:
-            rig = Rig(place, place / "artifact", kafka, console.print)
-            for what in ("input", "soak-output"):
-                kafka.create_topic(what, partitions=PARTITIONS, config=_SHORT_LIVED)
-            process = rig.processor("soak", "input", state__memory_mib=memory_for(keys))
-            with process.start():
-                process.wait_ready()
-                servers = kafka.bootstrap_servers
-                with sending(servers, "input", rate, keys), Reader(kafka, "soak-output") as reader:
-                    started = time.monotonic()
-                    while time.monotonic() - started < 60 * minutes:
-                        looks.append(_look(reader, psutil.Process(process.pid), place, started))
-                        console.print(_told(looks[-1]), highlight=False)
-                process.sigterm()
+    with rigged(directory, _BROKER, console.print) as rig:
+        for what in ("input", "soak-output"):
+            rig.kafka.create_topic(what, partitions=PARTITIONS, config=_SHORT_LIVED)
+        process = rig.processor("soak", "input", state__memory_mib=memory_for(keys))
+        with process.start():
+            process.wait_ready()
+            servers = rig.kafka.bootstrap_servers
+            with sending(servers, "input", rate, keys), Reader(rig.kafka, "soak-output") as reader:
+                started = time.monotonic()
+                while time.monotonic() - started < 60 * minutes:
+                    looks.append(_look(reader, psutil.Process(process.pid), rig.directory, started))
+                    console.print(_told(looks[-1]), highlight=False)
+            process.sigterm()
     out.mkdir(parents=True, exist_ok=True)
     rows = [asdict(look) for look in looks]
     (out / "soak.json").write_text(_columns(rows))
     (out / "soak.svg").write_text(lines(rows, "minutes", CHARTS))
     console.print(growth(rows, "minutes", CHARTS))
+    console.print(f"The digits and the chart are in {out}.", highlight=False)
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> str:
