@@ -1,7 +1,8 @@
 """States as files: those of some keys, by slot name, in NumPy's .npz or in HDF5 (.h5).
 
-A file has one array a slot, `slot/<name>` [rows, *shape] in the slot's own type, and the keys, `keys` [rows]. Read
-back, it has to fit the artifact slot by slot; nothing is guessed, and no code in a file is run.
+A file has one array a slot, `slot/<name>` [rows, *shape] in the slot's own type, the keys, `keys` [rows], and the
+fingerprint of the artifact, `fingerprint`. Read back, it has to fit the artifact slot by slot, and has to come from the
+same model: two models of one layout have states of one shape, which mean different things. No code in a file is run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _SLOT: Final = "slot/"
 _KEYS: Final = "keys"
 _KEY_KIND: Final = "keys_are_text"
+_FINGERPRINT: Final = "fingerprint"
 _FORM: Final = "States are read from .npz or .h5 files that save_states wrote."
 
 
@@ -51,17 +53,24 @@ def save_states(
     arrays: dict[str, NDArray[Any]] = {_SLOT + name: values for name, values in stepper.slots(states).items()}
     arrays[_KEYS] = np.array([key.hex() for key in raw], dtype="S")
     arrays[_KEY_KIND] = np.array(kinds != {bytes})
+    arrays[_FINGERPRINT] = np.array(stepper.fingerprint, dtype="S")
     if target.suffix == ".npz":
         np.savez(target, **arrays)  # type: ignore[arg-type]
     else:
         _h5().write(target, arrays)
 
 
-def load_states(path: str | os.PathLike[str], stepper: Stepper) -> tuple[Keys, Float32Array]:
+def load_states(
+    path: str | os.PathLike[str], stepper: Stepper, *, other_model: bool = False
+) -> tuple[Keys, Float32Array]:
     """Reads what `save_states` wrote: the keys and their states, float32[rows, D] in this artifact's layout.
 
+    `other_model`: consent to states of an artifact with another fingerprint, and to files that name no fingerprint (an
+    earlier version wrote them, or another program). The slots must fit in any case.
+
     Raises:
-        ConfigError: there is no such file, it is none of ours, or its slots are not this artifact's.
+        ConfigError: there is no such file, `save_states` did not write it, its slots are not this artifact's, or its
+            states belong to another model and there is no consent.
     """
     source = _checked_ending(path)
     if not source.is_file():
@@ -71,6 +80,7 @@ def load_states(path: str | os.PathLike[str], stepper: Stepper) -> tuple[Keys, F
         keys = [bytes.fromhex(key.decode("ascii")) for key in arrays.pop(_KEYS).tolist()]
         is_text = bool(arrays.pop(_KEY_KIND))
         named: Keys = [key.decode() for key in keys] if is_text else keys
+        owner = bytes(arrays.pop(_FINGERPRINT)).decode("ascii") if _FINGERPRINT in arrays else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"The states in {source} cannot be read.", f"{error}", _FORM) from error
     slots = {name.removeprefix(_SLOT): values for name, values in arrays.items() if name.startswith(_SLOT)}
@@ -87,7 +97,25 @@ def load_states(path: str | os.PathLike[str], stepper: Stepper) -> tuple[Keys, F
             "; ".join(details) + ".",
             "States belong to the model whose slots they fill; load them with its artifact.",
         )
+    if owner != stepper.fingerprint and not other_model:
+        raise _another_model(source, stepper, owner)
     return named, stepper.with_slots(stepper.initial_state(len(keys)), slots)
+
+
+def _another_model(source: Path, stepper: Stepper, owner: str | None) -> ConfigError:
+    its = f"the artifact {stepper.artifact.directory} has the fingerprint {stepper.fingerprint}"
+    if owner is None:
+        fact = f"The file {source} does not name the model whose states it holds."
+        cause = f"An earlier version wrote it, or another program; {its}."
+    else:
+        fact = f"The states in {source} belong to another model."
+        cause = f"They come from an artifact with the fingerprint {owner}; {its}."
+    return ConfigError(
+        fact,
+        cause,
+        "Load them with the artifact that they come from. If you know that they fit this one (the same weights, "
+        "converted again): load_states(path, stepper, other_model=True).",
+    )
 
 
 def _checked_ending(path: str | os.PathLike[str]) -> Path:

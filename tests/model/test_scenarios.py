@@ -5,6 +5,7 @@ S8 (PyTorch) is tests/model/test_pytorch.py, S11 docs/answers.md, and S10's take
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import layers
 import processor
 from model import models
 from processor.errors import ConfigError
+from processor.model.stepper import Stepper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +90,37 @@ class TestS3Refusals:
             processor.load_states(tmp_path / "s.npz", stepper)
         assert "upper#0.c: nothing in the file" in caught.value.cause
         assert "other#0.h: not in the artifact" in caught.value.cause
+
+    @pytest.mark.parametrize("ending", [".npz", ".h5"])
+    def test_states_of_the_same_layout_and_other_weights(
+        self, two_lstms: tuple[Any, Any], ending: str, tmp_path: Path
+    ) -> None:
+        """One more epoch: every slot fits, and the numbers mean something else."""
+        _, stepper = two_lstms
+        artifact = stepper.artifact
+        former = Stepper(dataclasses.replace(artifact, fingerprint=artifact.fingerprint ^ 1))
+        path = tmp_path / f"s{ending}"
+        _, states = stepper.advance(models.sequences(2, 3), None)
+        processor.save_states(path, former, ["a", "b"], states)
+        with pytest.raises(ConfigError, match="another model") as caught:
+            processor.load_states(path, stepper)
+        assert former.fingerprint in caught.value.cause
+        assert stepper.fingerprint in caught.value.cause
+        assert "other_model=True" in caught.value.hint
+        keys, found = processor.load_states(path, stepper, other_model=True)
+        assert (keys, found.tobytes()) == (["a", "b"], states.tobytes())
+
+    def test_a_file_that_names_no_model(self, two_lstms: tuple[Any, Any], tmp_path: Path) -> None:
+        """As it was written before there were fingerprints in it."""
+        _, stepper = two_lstms
+        processor.save_states(tmp_path / "s.npz", stepper, ["a"], stepper.initial_state(1))
+        with np.load(tmp_path / "s.npz") as content:
+            np.savez(tmp_path / "old.npz", **{name: content[name] for name in content if name != "fingerprint"})
+        with pytest.raises(ConfigError, match="does not name the model") as caught:
+            processor.load_states(tmp_path / "old.npz", stepper)
+        assert stepper.fingerprint in caught.value.cause
+        keys, _ = processor.load_states(tmp_path / "old.npz", stepper, other_model=True)
+        assert keys == ["a"]
 
     @pytest.mark.parametrize("name", ["s.npz", "s.h5"])
     @pytest.mark.parametrize("content", [None, b"", b"no file of states"])
