@@ -8,6 +8,7 @@ import numpy as np
 
 from processor.codec.events import GREATEST_TIME, Values
 from processor.codec.float32_layout import END, EXTRAS, HAS_SEQUENCE, HAS_TIME, KNOWN_FLAGS, START, joined, words
+from processor.codec.framing import foreign
 from processor.types import BadEvent, Reason
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Float32ValueDecoder:
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         bare, full = sizes == self._bare.itemsize, sizes == self._full.itemsize
         columns = self._blank(len(values))
-        bad = self._wrong_sizes(sizes, ~(bare | full))
+        bad = self._wrong_sizes(values, ~(bare | full))
         for rows, layout in ((bare, self._bare), (full, self._full)):
             if rows.any():
                 self._fill(columns, values, rows, layout)
@@ -72,10 +73,13 @@ class Float32ValueDecoder:
         for name in layout.names or ():
             columns[name][rows] = table[name]
 
-    def _wrong_sizes(self, sizes: NDArray[np.int64], wrong: BoolArray) -> dict[int, BadEvent]:
+    def _wrong_sizes(self, values: Sequence[bytes], wrong: BoolArray) -> dict[int, BadEvent]:
         expected = f"{self._bare.itemsize} or {self._full.itemsize}"
         return {
-            row: BadEvent(Reason.UNDECODABLE, f"the value has {sizes[row]} bytes, expected are {expected}")
+            row: BadEvent(
+                Reason.UNDECODABLE,
+                f"the value has {len(values[row])} bytes, expected are {expected}{_seen(values[row])}",
+            )
             for row in np.flatnonzero(wrong).tolist()
         }
 
@@ -95,3 +99,11 @@ class Float32ValueDecoder:
             detail = f"time {time[row]} is beyond +-{GREATEST_TIME} ms"
             unfit.setdefault(row, BadEvent(Reason.WRONG_TYPE, detail))
         return unfit
+
+
+def _seen(value: bytes) -> str:
+    """What a value of the wrong length looks like, where that is plain."""
+    if value.lstrip(b" \t\r\n")[:1] == b"{":
+        return ": it looks like JSON, and input.format is float32"
+    known = foreign(value)
+    return f": it looks like {known.partition(';')[0]}" if known and not known.startswith("binary") else ""

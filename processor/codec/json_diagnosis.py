@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 
 from processor.codec.events import GREATEST_TIME
+from processor.codec.float32_layout import EXTRAS, words
+from processor.codec.framing import foreign
 from processor.types import BadEvent, Reason
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ TIMES = (-GREATEST_TIME, GREATEST_TIME)
 _SHOWN = 40  # characters of what was given that a detail repeats
 _DETAIL = 300  # characters of a detail
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # the end is optional, so that no input is read twice
+_PLACE = re.compile(r"\(byte (\d+)\)$")  # in what msgspec says of a text that is no JSON
+_PLACE_SHOWN = 12  # bytes
 _syntax = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -75,18 +79,31 @@ class Diagnosis:
 
     def __init__(self, inputs: Sequence[TensorSpec]) -> None:
         self._inputs = {spec.name: spec for spec in inputs}
+        bare = words(inputs).itemsize
+        self._float32_sizes = (bare, bare + EXTRAS.itemsize)
 
     def __call__(self, value: bytes) -> BadEvent | None:
         """Why `value` is bad, or None when nothing is wrong with it."""
         try:
+            self._judge_form(value)
             self._judge_event(_parse(value))
         except _Fault as fault:
             return fault.bad
         return None
 
+    def _judge_form(self, value: bytes) -> None:
+        """Bytes that are no JSON at all. (Before brackets are counted: here, they may be any bytes.)"""
+        known = foreign(value)
+        if known is None:
+            return
+        packed = f', or set input.format = "float32": {len(value)} bytes would fit it'
+        fits = len(value) in self._float32_sizes
+        raise _Fault(Reason.UNDECODABLE, f"not JSON: {known}{packed if fits else ''}")
+
     def _judge_event(self, event: Any) -> None:
         if type(event) is not tuple:
-            raise _Fault(Reason.WRONG_TYPE, f"the event is {_shown(event)}, and an object is wanted")
+            twice = _encoded_twice(event) if type(event) is str else ""
+            raise _Fault(Reason.WRONG_TYPE, f"the event is {_shown(event)}, and an object is wanted{twice}")
         given: dict[str, list[Any]] = {}
         for name, field in event:
             given.setdefault(name, []).append(field)
@@ -151,7 +168,22 @@ def _parse(value: bytes) -> Any:
         detail = f"not UTF-8: byte 0x{value[error.start]:02x} at {error.start} ({error.reason})"
         raise _Fault(Reason.UNDECODABLE, detail) from None
     except ValueError as error:
-        raise _Fault(Reason.UNDECODABLE, str(error)) from None
+        raise _Fault(Reason.UNDECODABLE, _with_place(str(error), value)) from None
+
+
+def _with_place(said: str, value: bytes) -> str:
+    """The parser's words, and what stands where it stopped."""
+    place = _PLACE.search(said)
+    if place is None or (at := int(place[1])) >= len(value):
+        return said
+    return f"{said}: {value[at : at + _PLACE_SHOWN].decode(errors='replace')!a}"
+
+
+def _encoded_twice(text: str) -> str:
+    if text.lstrip()[:1] == "{":
+        return ": it holds JSON, so it was encoded twice"
+    known = foreign(text.encode(errors="replace"))
+    return f": it holds {known}" if known and known.startswith("JSON in base64") else ""
 
 
 def _judge_tensor(given: Any, shape: tuple[int, ...], dtype: str, path: str) -> None:
