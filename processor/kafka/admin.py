@@ -25,6 +25,7 @@ from processor.kafka.client import (
     TopicCollection,
     TopicPartition,
 )
+from processor.kafka.properties import refusal
 from processor.kafka.retry import MENDED_BY_TIME
 from processor.log import kafka_logger
 
@@ -92,9 +93,8 @@ class Admin:
         try:
             self._client = AdminClient({**admin_properties(settings), "error_cb": self._hear}, logger=kafka_logger())
         except (KafkaException, ValueError, TypeError) as error:
-            raise ConfigError(
-                "The Kafka client refuses its properties.", str(error), "See [kafka.properties]."
-            ) from None
+            generic = ConfigError("The Kafka client refuses its properties.", str(error), "See [kafka.properties].")
+            raise refusal(settings) or generic from None
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from processor.errors import ProcessorError, Unavailable
 from processor.kafka.admin import Admin
+from processor.kafka.properties import refusal, without_effect
 from processor.log import get_logger
 from processor.model.artifact import load_artifact
 from processor.preflight.checks import client_message_bytes, topic_findings
@@ -66,10 +67,12 @@ def require(settings: Settings) -> Topology:
     Raises:
         ConfigError, Incompatible, Unavailable: the first error that `check` would tell.
     """
+    if refused := refusal(settings):
+        raise refused
     artifact = load_artifact(settings.model.artifact)
     with Admin(settings, BUDGET_SECONDS) as admin:
         found = describe(settings, admin)
-    for finding in [*topic_findings(settings, found, artifact.words), *_disk(settings)]:
+    for finding in [*_without_effect(settings), *topic_findings(settings, found, artifact.words), *_disk(settings)]:
         if finding.verdict == "error":
             raise finding.to_error()
         if finding.verdict == "warning":
@@ -91,10 +94,13 @@ def _there(facts: TopicFacts | None) -> TopicFacts:
 def check(settings: Settings) -> list[Finding]:
     """Looks at everything, and goes on after an error, so that all is told at once. Changes nothing."""
     group = f"group {settings.kafka.group_id}, {settings.processing.guarantee}"
-    findings = [Finding("settings", "ok", f"Understood: {group}.")]
+    findings = [Finding("settings", "ok", f"Understood: {group}."), *_without_effect(settings)]
     artifact, told = _artifact(settings)
     findings += told
-    findings += _topics(settings, artifact)
+    if refused := refusal(settings):
+        findings.append(Finding.of("clients", refused))
+    else:
+        findings += _topics(settings, artifact)
     findings += _disk(settings)
     return findings
 
@@ -116,6 +122,10 @@ def _artifact(settings: Settings) -> tuple[Artifact | None, list[Finding]]:
         *findings,
         Finding("golden vectors", "ok", "They come out on this machine as on the converter's."),
     ]
+
+
+def _without_effect(settings: Settings) -> list[Finding]:
+    return [Finding("clients", "warning", *problem) for problem in without_effect(settings)]
 
 
 def _topics(settings: Settings, artifact: Artifact | None) -> list[Finding]:

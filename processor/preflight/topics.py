@@ -11,6 +11,7 @@ from rich.text import Text
 
 from processor.errors import ProcessorError, Unavailable
 from processor.kafka.admin import Admin, TopicSpec
+from processor.kafka.properties import refusal
 from processor.model.artifact import load_artifact
 from processor.preflight.checks import SETTINGS, Found, Role, record_bytes, topic_findings, topic_names
 
@@ -131,8 +132,10 @@ def apply_topics(settings: Settings, partitions: int = DEFAULT_PARTITIONS) -> To
     """Makes the topics that are missing, and leaves those that are there as they are. Returns how they stand then.
 
     Raises:
-        ConfigError: the brokers refuse to make one. Unavailable: as for `plan_topics`.
+        ConfigError: the brokers refuse to make one, or a client cannot be made. Unavailable: as for `plan_topics`.
     """
+    if refused := refusal(settings):
+        raise refused
     with Admin(settings, BUDGET_SECONDS) as admin:
         plan = _plan(settings, describe(settings, admin), partitions)
         made = frozenset(topic.name for topic in plan.missing)

@@ -161,3 +161,24 @@ def test_a_failed_run_tells_programs_in_json_and_people_in_words(tmp_path: Path,
     line = json.loads(ran.stderr)
     assert (line["event"], line["level"], line["exit_code"]) == ("failed", "error", 2)
     assert (line["error"], line["fact"]) == ("ConfigError", "nowhere is no artifact.")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("kafka.producer.max.request.size=1", "message.max.bytes"),
+        ("kafka.consumer.fetch.max.bytes=lots", "fetch.max.bytes"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "run --create-topics", "check", "topics apply", "reset --here --yes"])
+def test_a_property_that_no_client_takes_is_a_wrong_setting(
+    command: str, setting: str, words: str, artifact: Path, tmp_path: Path
+) -> None:
+    """No broker is asked: there is none at this address."""
+    settings = [setting, f"model.artifact={artifact}", "kafka.bootstrap_servers=127.0.0.1:1", "log.format=console"]
+    settings.append(f"state.directory={tmp_path / 'state'}")
+    arguments = [part for one in settings for part in ("--set", one)]
+    result = CliRunner().invoke(app, [*command.split(), *arguments])
+    assert result.exit_code == 2, result.output
+    assert words in result.output
+    assert setting.partition(".")[0] in result.output
