@@ -86,17 +86,20 @@ def walk(
     structure, entries = inputs_of(model)
     copies = Copies(dtype) if dtype else None
     ways = candidates(entries, time_axis) if interface is None else iter([list(interface.entries)])
-    refusal, found, flat = None, [], None
+    refusal, is_timeless, found, flat = None, False, [], None
     for way in ways:
         if flat is None or any(entry.any_length for entry in way):
             with free(model):
                 flat = flatten(model, symbolic(structure, way, -1 if interface is None else None, dtype), copies)
             if copies:
                 copies.fill()
+        steps = _Walk(model, structure, flat, way, collect)
         try:
-            graph = _Walk(model, structure, flat, way, collect).run()
+            graph = steps.run()
         except ConversionRefused as refused:
-            refusal = refusal or refused
+            # Where no time at all comes first, a way that at least one layer took says more.
+            if refusal is None or (is_timeless and steps.calls):
+                refusal, is_timeless = refused, all(entry.time is None for entry in way)
             continue
         if not graph.collected:
             return graph
@@ -162,7 +165,7 @@ class _Walk:
             f"The input {entry.spec.name!r} of the model {self.model.name!r} has no axis of time.",
             layer=entry.spec.name,
             reason=Obstacle.NO_TIME_AXIS,
-            cause=f"Its shape is {shown(entry.batch_shape)}: a batch of samples, not of sequences.",
+            cause=f"Its shape {shown(entry.batch_shape)} is that of a batch of single samples.",
             remedies=["Give the model an input of the shape (batch, time, features)."],
         )
 
@@ -313,7 +316,7 @@ class _Walk:
             shape = [self.collect if size is None else size for size in shape]
         if None in shape:
             raise ConversionRefused(
-                f"The layer {path!r} cannot be stepped, neither in carry nor in tumbling.",
+                f"The layer {path!r} cannot be stepped one sample at a time.",
                 layer=path,
                 reason=Obstacle.NO_RULE,
                 cause=f"It gives the shape {shown(tensor.shape)}, in which not only time is of any size.",
@@ -342,7 +345,7 @@ def _by_name(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
 def _refused(layer: Any, path: str, obstacle: InTheWay) -> ConversionRefused:
     what = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
     return ConversionRefused(
-        f"The {what} {path!r} ({type(layer).__name__}) cannot be stepped, neither in carry nor in tumbling.",
+        f"The {what} {path!r} ({type(layer).__name__}) cannot be stepped one sample at a time.",
         layer=path,
         reason=obstacle.obstacle,
         cause=obstacle.cause,

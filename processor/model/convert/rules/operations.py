@@ -5,7 +5,7 @@ Each is called on sequences of one sample, so that its options count the axes th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 layers = keras.layers
-_WINDOW: Final = ["Run the last samples again after each one: --mode window"]
 
 
 class OfOneSample(Rule):
@@ -79,7 +78,7 @@ class Joined(OfOneSample):
         (time,) = _same({other.time for other in call.flows})
         axis = call.arguments.get("axis", getattr(call.layer, "axis", -1))
         if flow.runs_over_time(axis):
-            raise InTheWay(Obstacle.NEEDS_FUTURE, "It lays sequences one after the other.", _WINDOW)
+            raise InTheWay(Obstacle.NEEDS_FUTURE, "It lays sequences one after the other.")
         return (time,)
 
 
@@ -92,7 +91,6 @@ class AlongAxes(OfOneSample):
             raise InTheWay(
                 Obstacle.NEEDS_FUTURE,
                 "It takes in the axis of time: each answer depends on all samples of the sequence.",
-                _WINDOW,
             )
         return (flow.time,)
 
@@ -127,7 +125,7 @@ class Contracted(OfOneSample):
 
     def times(self, call: Call) -> tuple[int | None, ...]:
         if len(call.flows) != 1 or call.place("x1") is None:
-            raise InTheWay(Obstacle.NEEDS_FUTURE, "It multiplies tensors of all samples by each other.", _WINDOW)
+            raise InTheWay(Obstacle.NEEDS_FUTURE, "It multiplies tensors of all samples by each other.")
         (flow,), (shape,) = call.flows, list(_arrays(call.arguments)) or [()]
         if len(shape) > 2 or flow.time == flow.rank - 1:
             raise InTheWay(Obstacle.COLLECTS_TIME, "It sums over the axis of time, or has weights for each position.")
@@ -214,7 +212,7 @@ def _same(values: set[Any]) -> set[Any]:
 
 
 def _misplaced() -> InTheWay:
-    return InTheWay(Obstacle.NEEDS_FUTURE, "Time does not lie in the same place in what it takes.", _WINDOW)
+    return InTheWay(Obstacle.NEEDS_FUTURE, "Time does not lie in the same place in what it takes.")
 
 
 def _arrays(arguments: Any) -> Iterable[tuple[int, ...]]:

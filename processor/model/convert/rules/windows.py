@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 layers = keras.layers
 _CAUSAL: Final = "Use padding='causal' and strides=1 in {layer} (Conv1D has it), and train the model again."
-_WINDOW: Final = "Run the last samples again after each one: --mode window"
 
 
 class Reaching(Rule):
@@ -35,13 +34,9 @@ class Reaching(Rule):
         if function is not None and not is_pointwise_function(function):
             raise InTheWay(Obstacle.CUSTOM_CODE, "Its activation is none of Keras' own functions.")
         if _stride(layer) != 1:
-            raise InTheWay(
-                Obstacle.NO_RULE, f"strides={_stride(layer)}: not every sample has an answer.", [_CAUSAL, _WINDOW]
-            )
+            raise InTheWay(Obstacle.NO_RULE, f"strides={_stride(layer)}: not every sample has an answer.", [_CAUSAL])
         if layer.padding == "same" and reach(layer):
-            raise InTheWay(
-                Obstacle.NEEDS_FUTURE, "padding='same': it reaches to samples on both sides.", [_CAUSAL, _WINDOW]
-            )
+            raise InTheWay(Obstacle.NEEDS_FUTURE, "padding='same': it reaches to samples on both sides.", [_CAUSAL])
         if layer.padding == "valid" and flow.lead != reach(layer):
             raise InTheWay(
                 Obstacle.NO_RULE,
@@ -51,13 +46,10 @@ class Reaching(Rule):
                 [
                     f"Put ZeroPadding1D(({reach(layer)}, 0)) right before {{layer}}, or use padding='causal'; "
                     "train the model again.",
-                    _WINDOW,
                 ],
             )
         if layer.padding == "causal" and flow.lead:
-            raise InTheWay(
-                Obstacle.NO_RULE, "It is padded on the left, and by the layer before it once more.", [_WINDOW]
-            )
+            raise InTheWay(Obstacle.NO_RULE, "It is padded on the left, and by the layer before it once more.")
         return (1,)
 
     def pieces(self, call: Call) -> tuple[Piece, ...]:
@@ -96,7 +88,7 @@ class PaddedLeft(Rule):
             raise InTheWay(
                 Obstacle.NEEDS_FUTURE,
                 f"It puts {right} rows of zeros after the last sample, of which no stream knows which it is.",
-                ["Pad on the left only: ZeroPadding1D((n, 0)).", _WINDOW],
+                ["Pad on the left only: ZeroPadding1D((n, 0))."],
             )
         return (1,)
 
