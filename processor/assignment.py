@@ -323,13 +323,14 @@ class Assignment:
     def see_replays(self, now: float, ends: Mapping[int, int] | None = None) -> None:
         """Partitions whose replay has reached the committed offset run. After each slice, and where an end was seen.
 
-        ends: the offset at which the input ended. Behind the last event there may be markers only.
+        ends: the offset up to which the client has read a partition. Every event below it was stepped.
         """
         for number, end in (ends or {}).items():
             partition = self.partitions.get(number)
-            if partition and partition.phase is Phase.REPLAYING and end >= partition.publish_from:
-                place = partition.place
-                partition.place = Place(max(place.offset, partition.publish_from), place.stream_time)
+            if partition and partition.takes_events:
+                partition.seen_end = end
+                if partition.phase is Phase.REPLAYING:
+                    partition.pass_end()
         for number, way in list(self._ways.items()):
             partition = self.partitions[number]
             if partition.phase is not Phase.REPLAYING:

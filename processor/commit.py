@@ -1,9 +1,10 @@
 """The commit: one Kafka transaction of outputs, changelog records and input offsets; then the stores.
 
+    0. A look at the topics is asked for. It goes on while 2 and 3 do.
     1. Outputs and dead letters of the slices so far were produced (into the open transaction, begun lazily).
     2. The snapshot that falls due: each key's record, then one position record for each partition that moved.
     3. Flush, and look at the deliveries.
-    4. Send the input offsets to the transaction, and commit it.
+    4. Send the input offsets to the transaction. Once the look has found the topics as they were: commit it.
     5. For each partition, one batch of the store: the records and the position.
     6. The rows are clean; the wheel turns.
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from processor.kafka.client import KafkaError, Message
     from processor.kafka.consumer import SampleConsumer
+    from processor.kafka.lookout import Lookout
     from processor.kafka.producer import IdempotentProducer, TransactionalProducer
     from processor.partition import Partition, Place
     from processor.state.arena import Arena
@@ -91,6 +93,9 @@ class Commits(Protocol):
 
     def drop(self) -> None:
         """Gives up what was produced and not committed."""
+
+    def abandon(self) -> None:
+        """As `drop`, where the process ends: nothing can be produced any more."""
 
 
 class Snapshots:
@@ -193,8 +198,10 @@ def _measure(snapshots: list[PartitionSnapshot]) -> Committed:
 class ExactlyOnce:
     """Outputs, dead letters, changelog records and input offsets in one transaction; then the stores."""
 
-    def __init__(self, producer: TransactionalProducer, consumer: SampleConsumer, snapshots: Snapshots) -> None:
-        self._producer, self._consumer, self._snapshots = producer, consumer, snapshots
+    def __init__(
+        self, producer: TransactionalProducer, consumer: SampleConsumer, snapshots: Snapshots, lookout: Lookout
+    ) -> None:
+        self._producer, self._consumer, self._snapshots, self._lookout = producer, consumer, snapshots, lookout
 
     def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:
         """See Commits."""
@@ -233,6 +240,7 @@ class ExactlyOnce:
         self._try(snapshots)
 
     def _try(self, snapshots: list[PartitionSnapshot]) -> None:
+        look = self._lookout.ask()  # all events of this commit were polled before
         self._snapshots.send(self._producer, snapshots)
         failpoint("commit.snapshot")
         self._producer.flush()
@@ -243,12 +251,17 @@ class ExactlyOnce:
         if offsets:
             self._producer.send_offsets(offsets, self._consumer.group_metadata())
         failpoint("commit.offsets")
+        self._lookout.confirm(look)
         self._producer.commit()
         failpoint("commit.committed")
 
     def drop(self) -> None:
         """See Commits."""
         self._producer.drop()
+
+    def abandon(self) -> None:
+        """See Commits."""
+        self._producer.abandon()
 
 
 class AtLeastOnce:
@@ -264,9 +277,10 @@ class AtLeastOnce:
         changelog: IdempotentProducer,
         consumer: SampleConsumer,
         snapshots: Snapshots,
+        lookout: Lookout,
     ) -> None:
         self._outputs, self._changelog = outputs, changelog
-        self._consumer, self._snapshots = consumer, snapshots
+        self._consumer, self._snapshots, self._lookout = consumer, snapshots, lookout
 
     def commit(self, partitions: Iterable[Partition], slots: Int32Array, now: float, now_ms: int) -> Committed:
         """See Commits."""
@@ -275,8 +289,10 @@ class AtLeastOnce:
         if not snapshots:
             return NOTHING
         failpoint("commit.produced")
+        look = self._lookout.ask()
         self._outputs.flush()
         failpoint("commit.flushed")
+        self._lookout.confirm(look)
         self._consumer.commit(_offsets(snapshots))
         failpoint("commit.offsets")
         self._persist(snapshots, now_ms)
@@ -286,6 +302,7 @@ class AtLeastOnce:
     def begin(self, partitions: Iterable[Partition], now_ms: int) -> None:
         """See Commits. Here the position comes first: without it, the offset would look like a lost changelog."""
         snapshots = self._snapshots.first(partitions)
+        self._lookout.confirm(self._lookout.ask())
         self._persist(snapshots, now_ms)
         self._consumer.commit(_offsets(snapshots))
 
@@ -300,3 +317,6 @@ class AtLeastOnce:
 
     def drop(self) -> None:
         """See Commits. What was produced stays, and may come once more: at least once."""
+
+    def abandon(self) -> None:
+        """See Commits."""

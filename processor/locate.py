@@ -67,7 +67,7 @@ def locate(found: Found) -> Entry:
     _check_same_settings(found, position, committed)
     missing = max(0, found.low - position.replay_from)
     if missing and not found.accept_gap:
-        raise _gap(found, position)
+        raise _gap(found, position, committed)
     return Entry(position.replay_from + missing, position.stream_time, max(committed, found.low), missing=missing)
 
 
@@ -128,7 +128,7 @@ def _moved(found: Found, committed: int, position: Position) -> Incompatible:
 def _made_anew(found: Found, cause: str) -> Incompatible:
     return Incompatible(
         f"The input topic is not the one that the states of partition {found.partition} were made from.",
-        f"It was made anew. {cause}",
+        f"It was deleted and recreated. {cause}",
         "`processor reset --to-start` empties the states and begins at the new topic's beginning, "
         "`processor reset --to-end` at its end.",
     )
@@ -144,7 +144,15 @@ def _other_partitions(found: Found, position: Position) -> Incompatible:
     )
 
 
-def _gap(found: Found, position: Position) -> Incompatible:
+def _gap(found: Found, position: Position, committed: int) -> Incompatible:
+    if position.replay_from >= committed:
+        return Incompatible(
+            f"Partition {found.partition} stands at {committed}, but the input begins at {found.low}.",
+            "The processor was away for longer than the input's retention: what lay between was never answered. The "
+            "states are complete up to there.",
+            "Set processing.accept_gap = true to go on without these offsets (they are counted; markers of "
+            "transactions are among them), and raise the retention.",
+        )
     return Incompatible(
         f"Partition {found.partition} must replay from {position.replay_from}, but the input begins at {found.low}.",
         "The input's retention is shorter than the snapshot interval, or the processor was away for longer.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from processor.errors import StateCorrupt
+from processor.errors import Incompatible, StateCorrupt
 from processor.failpoints import failpoint
 from processor.kafka.retry import CommitFailed, Patience
 from processor.log import get_logger
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from processor.assignment import Assignment
     from processor.commit import Commits
     from processor.kafka.consumer import Polled, SampleConsumer
+    from processor.kafka.lookout import Lookout
     from processor.kafka.producer import IdempotentProducer, TransactionalProducer
     from processor.metrics import Metrics
     from processor.pipeline import Pipeline, Work
@@ -79,6 +80,7 @@ class Loop:
     pace: Pace
     topics: Topics
     patience: Patience
+    lookout: Lookout
     clock: Callable[[], float] = time.monotonic
     heartbeat: float = 0.0
     _stopped_at: float | None = None
@@ -99,23 +101,30 @@ class Loop:
         """
         self._committed_at = self.clock()
         try:
-            while self._stopped_at is None:
+            while self._stopped_at is None and self.lookout.refusal is None:
                 self.heartbeat = self.clock()
                 self._turn()
+            self.stop()  # also where the look-out has found what the next start would refuse: it ends in peace
             _LOG.info("stopping")
             self.revoked(sorted(self.assignment.partitions))
-        except BaseException:
+        except BaseException as error:
             self._is_broken = True
+            if isinstance(error, Incompatible):
+                self.commits.abandon()
             raise
+        if self.lookout.refusal is not None:
+            raise self.lookout.refusal
 
     def _turn(self) -> None:
         polled = self._poll()
         if polled.batch is not None:
             self._process(polled.batch)
-        self._see_ends(polled)
+        if self._stopped_at is None:  # or some of the batch may be left, below the ends
+            self._see_ends(polled)
         self._advance()
         self._commit_if_due()
         self._look()
+        self.lookout.heed()
 
     def close(self) -> None:
         """Leaves the group. After a failure nothing is committed: memory may be in the middle of a slice."""
@@ -132,12 +141,17 @@ class Loop:
         return 0.0 if self._stopped_at is None else self.clock() - self._stopped_at
 
     def _look(self) -> None:
-        """Sets the gauges, once a second."""
+        """Once a second: places follow the input's ends, and the gauges are set.
+
+        No oftener: the next commit persists a place that has moved, and not every marker is worth a commit.
+        """
         now = self.clock()
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
         held = self.assignment.partitions
+        for partition in held.values():
+            partition.pass_end()
         ends = {number: self.consumer.known_end(number) for number in held}
         self.metrics.lag({n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None})
         self.metrics.partitions(partition.phase for partition in held.values())
@@ -153,6 +167,8 @@ class Loop:
         # What is polled is stepped before the next poll: of a slow model no more than some slices at a time.
         polled = self.consumer.poll(timeout, min(self.pace.most_events, _SLICES_AT_ONCE * self._rows), gather)
         self.metrics.stage("poll", self.clock() - started)
+        if polled.batch is not None:
+            self.lookout.heard()
         return polled
 
     def _see_ends(self, polled: Polled) -> None:
@@ -264,6 +280,7 @@ class Loop:
         # From beginning to beginning, so that no event waits for longer; but half of the interval is for steps.
         self._committed_at = max(started, now - self.pace.commit_interval_seconds / 2)
         if done.partitions:
+            self.lookout.heard()
             self.patience.succeeded()
         self.metrics.committed(done, now - started)
 
@@ -287,6 +304,7 @@ class Loop:
 
     def assigned(self, numbers: list[int]) -> None:
         """Partitions come."""
+        self.lookout.see_partitions(numbers)
         self.assignment.assigned(numbers, self.clock())
 
     def revoked(self, numbers: list[int]) -> None:
@@ -304,7 +322,9 @@ class Loop:
     def _commit_leaving(self, numbers: list[int]) -> None:
         deadline = (self._stopped_at or self.clock()) + self.pace.leaving_seconds
         for number in self.assignment.partitions.keys() & numbers:
-            self.assignment.partitions[number].persisted = None  # so that it is part of the commit, changed or not
+            partition = self.assignment.partitions[number]
+            partition.pass_end()
+            partition.persisted = None  # so that it is part of the commit, changed or not
         try:
             leaving = self.arena.wheel.of_partitions(set(numbers))
             for start in range(0, max(1, len(leaving)), _LEAVING_AT_ONCE):

@@ -4,6 +4,8 @@ The life cycle is the table `MOVES`; a missing cell raises. Invariants:
 
 - `place` is the offset of the next event to step. Every event below it (and at or above the store's `replay_from`) is
   in the arena or in the store.
+- `seen_end` is an offset below which every event was stepped: the client has read up to there, and what lies between
+  the last event and it is markers and aborted records. `place` follows it (`pass_end`).
 - `publish_from` is the group's committed offset, as asked at the last entry to the way back: events below it are
   replayed in silence. What a commit sends is `committable`, never below it.
 """
@@ -67,6 +69,7 @@ class Partition:
         self.store: Store | None = None
         self.place = Place(0)
         self.publish_from = 0
+        self.seen_end = 0
         self.rebuilt = 0  # times that its store was found corrupt and wiped
         self.persisted: Position | None = None  # the newest position that store and changelog hold
 
@@ -80,6 +83,16 @@ class Partition:
             self.phase = MOVES[self.phase][move]
         except KeyError:
             raise IllegalMove(f"partition {self.number}: no move {move!r} from {self.phase!r}") from None
+        if move is Move.REWOUND:
+            self.seen_end = 0  # what was read before is read again
+
+    def pass_end(self) -> None:
+        """Moves the place past the markers and aborted records that lie behind the last event.
+
+        No event brings that about, so the stream time stays.
+        """
+        if self.seen_end > self.place.offset:
+            self.place = Place(self.seen_end, self.place.stream_time)
 
     @property
     def takes_events(self) -> bool:

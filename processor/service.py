@@ -26,6 +26,7 @@ from processor.http import HttpServer
 from processor.kafka.admin import Admin
 from processor.kafka.client import KafkaException
 from processor.kafka.consumer import SampleConsumer
+from processor.kafka.lookout import ANSWER_SECONDS, Lookout
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import Patience
 from processor.log import get_logger
@@ -35,6 +36,7 @@ from processor.model.artifact import load_artifact
 from processor.model.engine import Engine
 from processor.pipeline import Pipeline
 from processor.preflight import apply_topics, require
+from processor.preflight.running import expected_topics, review
 from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Publisher
 from processor.sequence import SequenceRules
 from processor.standing import readiness, status
@@ -122,14 +124,15 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     identity = identity_of(settings, artifact, facts)
     snapshots = Snapshots(arena, identity, settings.changelog_topic, Sweeper(rules.idle_ms))
 
+    lookout = stack.enter_context(_lookout(settings, artifact, facts, stack))
     # The producer first: its `init_transactions` ends what a former life left open, before anything is read.
-    producer, changelog = _producers(settings, directory, facts)
+    producer, changelog = _producers(settings, directory, facts, lookout)
     # The consumer calls the loop, and the loop polls the consumer: the loop is made last, and looked up by then.
     made: list[Loop] = []
     stack.enter_context(_watchdog(settings, made, producer))
     reader = ChangelogReader(reader_properties(settings), settings.changelog_topic, facts.changelog.topic_id)
     stack.callback(reader.close)
-    admin = stack.enter_context(Admin(settings))
+    admin = stack.enter_context(Admin(settings, heed=lookout.heed))
     consumer = SampleConsumer(
         consumer_properties(settings),
         settings.input.topic,
@@ -140,10 +143,10 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     )
     commits: Commits
     if isinstance(producer, TransactionalProducer):
-        commits = ExactlyOnce(producer, consumer, snapshots)
+        commits = ExactlyOnce(producer, consumer, snapshots, lookout)
     else:
         assert changelog is not None
-        commits = AtLeastOnce(producer, changelog, consumer, snapshots)
+        commits = AtLeastOnce(producer, changelog, consumer, snapshots, lookout)
     policy = Policy(
         exactly_once=settings.exactly_once,
         from_latest=settings.input.start == "latest",
@@ -162,7 +165,7 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     )
     topics = Topics(settings.output.topic, settings.dead_letter.topic, facts.dead_letter.partitions)
     patience = Patience(settings.processing.unavailable_seconds)
-    loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics, patience)
+    loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics, patience, lookout)
     made.append(loop)
     stack.callback(loop.close)
     _serve(settings, artifact, loop, metrics, stack)
@@ -180,15 +183,29 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*_COLLECT_AT)
 
 
+def _lookout(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitStack) -> Lookout:
+    """On a thread of its own, with a client of its own."""
+    admin = stack.enter_context(Admin(settings, ANSWER_SECONDS))
+    return Lookout(
+        admin.topic_identities,
+        expected_topics(settings, facts),
+        review=lambda: review(settings, admin, artifact.words),
+        budget_seconds=settings.processing.unavailable_seconds,
+    )
+
+
 def _producers(
-    settings: Settings, directory: StateDirectory, facts: Topology
+    settings: Settings, directory: StateDirectory, facts: Topology, lookout: Lookout
 ) -> tuple[TransactionalProducer | IdempotentProducer, IdempotentProducer | None]:
     """The producer of outputs, and where there are no transactions one of its own for the changelog."""
     properties = producing(settings, facts, directory.process_id)
     budget = settings.processing.unavailable_seconds
     if settings.exactly_once:
-        return TransactionalProducer(properties, budget), None
-    return IdempotentProducer(properties, budget), IdempotentProducer(properties, budget)
+        return TransactionalProducer(properties, budget, lookout.heed), None
+    return (
+        IdempotentProducer(properties, budget, lookout.heed),
+        IdempotentProducer(properties, budget, lookout.heed),
+    )
 
 
 def producing(settings: Settings, facts: Topology, process_id: str) -> dict[str, Any]:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 def readiness(loop: Loop) -> tuple[bool, str]:
     """Whether the process has joined and all its partitions run, and what is missing where not."""
+    if loop.lookout.is_away:
+        return False, f"no Kafka broker has answered for {loop.lookout.silence():.0f} s"
     if not loop.consumer.joined:
-        return False, "the group was not joined yet"
+        return False, "the process is not in the group yet, or not any more"
     waiting = [
         f"partition {number} is {partition.phase}"
         for number, partition in sorted(loop.assignment.partitions.copy().items())
@@ -34,6 +36,7 @@ def status(loop: Loop) -> dict[str, Any]:
     }
     return {
         "joined": loop.consumer.joined,
+        "kafka_silent_seconds": round(loop.lookout.silence(), 1) if loop.lookout.is_away else 0.0,
         "partitions": partitions,
         "keys_in_memory": len(loop.arena),
         "slots": loop.arena.size,

@@ -30,7 +30,7 @@ from processor.kafka.retry import MENDED_BY_TIME
 from processor.log import kafka_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from processor.config import Settings
 
@@ -68,6 +68,14 @@ class TopicFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """Which topic of its name it is, and its number of partitions."""
+
+    topic_id: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopicSpec:
     """A topic that is to be made. `config` goes over the broker's defaults."""
 
@@ -79,16 +87,20 @@ class TopicSpec:
 class Admin:
     """An admin client that asks again. Used by one thread; a context manager."""
 
-    def __init__(self, settings: Settings, budget_seconds: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, budget_seconds: float | None = None, heed: Callable[[], None] = lambda: None
+    ) -> None:
         """Connects to nobody yet.
 
-        budget_seconds: how long a question may take in all; default `processing.unavailable_seconds`.
+        budget_seconds: how long a question may take in all; default `processing.unavailable_seconds`. heed: is called
+            between two attempts, and raises where going on is of no use.
 
         Raises:
             ConfigError: librdkafka does not take the properties.
         """
         self._servers = settings.kafka.bootstrap_servers
         self._budget = settings.processing.unavailable_seconds if budget_seconds is None else budget_seconds
+        self._heed = heed
         self._said: KafkaError | None = None
         try:
             self._client = AdminClient({**admin_properties(settings), "error_cb": self._hear}, logger=kafka_logger())
@@ -118,6 +130,25 @@ class Admin:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise
+
+    def topic_identities(self, names: Sequence[str], seconds: float) -> dict[str, TopicIdentity | None]:
+        """Which topics there are, None for one that is not there. Asks once, and takes `seconds` at the most.
+
+        Raises:
+            KafkaException: no broker answered, or this client may not ask.
+        """
+        found: dict[str, TopicIdentity | None] = {}
+        answers = self._client.describe_topics(TopicCollection(list(names)), request_timeout=seconds)
+        for name, answer in answers.items():
+            try:
+                topic = answer.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+                found[name] = None
+            else:
+                found[name] = TopicIdentity(str(topic.topic_id), len(topic.partitions))
+        return found
 
     def _describe(self, name: str, seconds: float) -> TopicFacts:
         timeout: dict[str, Any] = {"request_timeout": seconds}
@@ -237,6 +268,7 @@ class Admin:
         self._said = None
         attempt = _FIRST_ATTEMPT_SECONDS
         while True:
+            self._heed()
             left = deadline - time.monotonic()
             try:
                 return call(min(attempt, max(left, _PAUSE_SECONDS)))

@@ -41,6 +41,7 @@ class Polled:
 class SampleConsumer:
     """A member of the consumer group, subscribed to the input topic.
 
+    joined: whether it is in the group, as far as the last callback tells.
     assigned, revoked, lost: called inside `poll` with partition numbers. A partition that was assigned is paused until
     `resume_at`; `revoked` and `lost` are called before the partition is given back.
     """
@@ -59,8 +60,6 @@ class SampleConsumer:
         self.joined = False
         self._pending: BaseException | None = None
         self._budget = unavailable_seconds
-        self._down_since: float | None = None
-        self._probed_at = 0.0
         self._stopped: set[int] = set()  # partitions that the client reads no more, after an error
         self._sought: dict[int, int] = {}  # partition that is read -> where that began
         self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=kafka_logger())
@@ -68,16 +67,16 @@ class SampleConsumer:
             [topic],
             on_assign=self._guarded(assigned, self._assign),
             on_revoke=self._guarded(revoked, self._unassign),
-            on_lost=self._guarded(lost, self._unassign),
+            on_lost=self._guarded(lost, self._unassign, joined=False),
         )
 
     # Rebalances ------------------------------------------------------------------------------------------------
 
     def _guarded(
-        self, act: Callable[[list[int]], None], apply: Callable[[list[TopicPartition]], None]
+        self, act: Callable[[list[int]], None], apply: Callable[[list[TopicPartition]], None], *, joined: bool = True
     ) -> Callable[[Consumer, list[TopicPartition]], None]:
         def callback(_consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            self.joined = True
+            self.joined = joined
             try:
                 act([partition.partition for partition in partitions])
             except BaseException as error:
@@ -139,7 +138,7 @@ class SampleConsumer:
 
         Raises:
             OwnershipLost: another member took this one's place for good.
-            Unavailable: the brokers were away for longer than their budget, or the client has failed for good.
+            Unavailable: the client has failed for good.
         """
         until = time.monotonic() + timeout
         first = self._consumer.poll(timeout)
@@ -149,7 +148,6 @@ class SampleConsumer:
         if messages and missing > 0 and wait > 0:
             messages += self._consumer.consume(missing, wait)
         self._raise_pending()
-        self._look_for_brokers(bool(messages))
         if not messages:
             return Polled()
         return self._columns(messages)
@@ -186,38 +184,10 @@ class SampleConsumer:
             _LOG.warning("input.error", error=error.str(), partition=message.partition())
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
-            self._down_since = time.monotonic()
-            _LOG.warning("kafka.away", error=error.str())
-        elif _is_fatal(error) and self._pending is None:
+        if _is_fatal(error) and self._pending is None:
             self._pending = _fatal(error)
         elif error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE):
             _LOG.warning("kafka.error", error=error.str())
-
-    def _look_for_brokers(self, got_something: bool) -> None:
-        """Once all brokers were said to be down: asks each second whether one is back, until the budget is spent."""
-        if self._down_since is None:
-            return
-        now = time.monotonic()
-        if not got_something and now - self._probed_at < 1.0:
-            return
-        self._probed_at = now
-        if got_something or self._answers():
-            _LOG.info("kafka.back", seconds=round(now - self._down_since, 1))
-            self._down_since = None
-        elif now - self._down_since > self._budget:
-            raise Unavailable(
-                f"No Kafka broker answered for {self._budget:.0f} s.",
-                "The brokers are down, or not to be reached from here.",
-                "Nothing is lost: start again once they are back (processing.unavailable_seconds is the budget).",
-            )
-
-    def _answers(self) -> bool:
-        try:
-            self._consumer.list_topics(self.topic, timeout=0.5)
-        except KafkaException:
-            return False
-        return True
 
     def known_end(self, partition: int) -> int | None:
         """The partition's end as of the last fetch, None before the first. Asks nobody."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from processor.errors import OwnershipLost, Unavailable
@@ -30,6 +30,7 @@ _MOST_QUEUED: Final = 1_000_000
 
 _MOST_FENCED: Final = 5
 _CALL_SECONDS: Final = 5.0  # of one try; the client goes on with the same call when it is made again
+_HEED_SECONDS: Final = 0.5
 
 
 @contextmanager
@@ -50,9 +51,12 @@ def _unmasked() -> Iterator[None]:
 class _Queue:
     """What both kinds of producer share: messages go in, batch-wise and in order."""
 
-    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
+    def __init__(
+        self, properties: Mapping[str, Any], budget_seconds: float, heed: Callable[[], None] = lambda: None
+    ) -> None:
+        """heed: is called again and again while something is waited for, and raises where that is of no use."""
         self._properties = dict(properties)
-        self._budget = budget_seconds
+        self._budget, self._heed = budget_seconds, heed
         self._producer = Producer(self._properties, logger=kafka_logger())
 
     def _make_room(self, messages: int) -> None:
@@ -60,6 +64,7 @@ class _Queue:
         while len(self._producer) + messages > _MOST_QUEUED and len(self._producer):
             with _unmasked():
                 self._producer.poll(0.05)
+            self._heed()
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "The producer's queue did not drain.",
@@ -100,8 +105,13 @@ class _Queue:
             Unavailable: that took longer than the budget.
             KafkaException: the client has failed for good.
         """
-        with _unmasked():
-            waiting = self._producer.flush(self._budget)
+        deadline = time.monotonic() + self._budget
+        while True:
+            with _unmasked():
+                waiting = self._producer.flush(min(_HEED_SECONDS, self._budget))
+            if not waiting or time.monotonic() > deadline:
+                break
+            self._heed()
         if waiting:
             raise Unavailable(
                 f"Messages were not delivered within {self._budget:.0f} s.",
@@ -116,8 +126,10 @@ class TransactionalProducer(_Queue):
     Every method but `drop` raises CommitFailed when the transaction cannot go on.
     """
 
-    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
-        super().__init__(properties, budget_seconds)
+    def __init__(
+        self, properties: Mapping[str, Any], budget_seconds: float, heed: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(properties, budget_seconds, heed)
         self.is_open = False
         self._sent: list[Callable[[], None]] = []  # in the open transaction, to be sent again where it has to be
         self._has_failed = self._is_fenced = False  # since it was made
@@ -134,6 +146,7 @@ class TransactionalProducer(_Queue):
 
     def _call(self, call: Callable[[], T], budget_seconds: float) -> T:
         def one() -> T:
+            self._heed()
             self._called_at = time.monotonic()
             try:
                 return call()
@@ -243,6 +256,12 @@ class TransactionalProducer(_Queue):
         self.is_open = False
         self._sent = []
 
+    def abandon(self) -> None:
+        """Aborts the open transaction where that is easy: it would hold back readers. The process ends behind it."""
+        if self.is_open and not self._has_failed:
+            with suppress(KafkaException, SystemError):
+                self._producer.abort_transaction(_CALL_SECONDS)
+
     def drop(self) -> None:
         """Gives up the open transaction, and the producer with it; does nothing where none is open and none failed.
 
@@ -277,8 +296,10 @@ class TransactionalProducer(_Queue):
 class IdempotentProducer(_Queue):
     """Messages of `at_least_once`: no transaction. An error of a delivery is raised by `flush`."""
 
-    def __init__(self, properties: Mapping[str, Any], budget_seconds: float) -> None:
-        super().__init__({**properties, "on_delivery": self._delivered}, budget_seconds)
+    def __init__(
+        self, properties: Mapping[str, Any], budget_seconds: float, heed: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__({**properties, "on_delivery": self._delivered}, budget_seconds, heed)
         self._failed: str | None = None
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:

@@ -17,6 +17,7 @@ from processor.state.changelog import ChangelogReader
 from protocol.abstract.client import CHANGELOG, INPUT
 from protocol.abstract.client import Admin as AbstractAdmin
 from protocol.abstract.disk import Disk
+from protocol.abstract.log import Transaction
 from protocol.history import History
 from protocol.process import RETENTION_MS, Process
 from protocol.stand_ins import inside
@@ -43,6 +44,9 @@ class Broker(Protocol):
 
     def write_input(self, partition: int, values: list[bytes]) -> None:
         """Records of somebody else."""
+
+    def hold_input(self, partition: int) -> Callable[[], None]:
+        """Somebody else's transaction of one record is left open; returns what aborts it."""
 
     def tend(self) -> None:
         """Gives the partitions to the members, as far as that is not done."""
@@ -92,8 +96,22 @@ class AbstractBroker:
         return ChangelogReader({}, CHANGELOG, "changelog-id")
 
     def write_input(self, partition: int, values: list[bytes]) -> None:
+        log = self.world.kafka.log(INPUT, partition)
         for value in values:
-            self.world.kafka.log(INPUT, partition).append(b"k", value)
+            log.append(b"k", value)
+        log.append(None, None, is_marker=True)
+
+    def hold_input(self, partition: int) -> Callable[[], None]:
+        log, transaction = self.world.kafka.log(INPUT, partition), Transaction("writer")
+        log.open[id(transaction)] = log.end
+        log.append(b"k", b"held", None, transaction)
+
+        def abort() -> None:
+            transaction.state = "aborted"
+            log.append(None, None, None, transaction, is_marker=True)
+            del log.open[id(transaction)]
+
+        return abort
 
     def tend(self) -> None:
         group = self.world.kafka.group
@@ -154,6 +172,12 @@ class RealBroker:
         writer = self.producer("writer")
         writer.send(self.input, partition, [b"k"] * len(values), values)
         writer.commit()
+
+    def hold_input(self, partition: int) -> Callable[[], None]:
+        writer = self.producer("writer")
+        writer.send(self.input, partition, [b"k"], [b"held"])
+        writer.flush()
+        return writer.drop
 
     def tend(self) -> None:
         pass

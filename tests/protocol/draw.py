@@ -58,6 +58,7 @@ def _draw_moves(random: Random, about: Theme, exactly_once: bool) -> list[Move]:
     weights = ALWAYS | about.weights
     if not exactly_once:  # nothing fences its changelog: who was stopped past its session is not for it
         weights = weights | {"end_session": 0.0}
+        weights.pop("recreate", None)  # its answers are published before any look
     names = random.choices(list(weights), list(weights.values()), k=random.choice(about.moves))
     if random.random() < 0.8:  # all processes join at first
         names[:0] = ["start"] * max(about.processes) + ["rebalance"]

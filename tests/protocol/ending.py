@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from processor.partition import Phase
 from protocol.history import PARTITIONS
-from protocol.moves import settle_transactions, start_at
+from protocol.moves import release, settle_transactions, start_at
 from protocol.truth import Violation
 
 if TYPE_CHECKING:
@@ -22,8 +22,12 @@ def finish(world: World) -> None:
     world.is_calm = True
     world.random = Random(world.history.seed)
     world.note("from here on nothing goes wrong")
+    release(world)
     while world.unread:
         world.append(world.unread.pop(0))
+    if world.kafka.input_id:
+        _run_until_it_is_noticed(world)
+        return
     for twin in world.twins:  # or they would fence each other to the end
         if twin.is_alive:
             twin.die()
@@ -40,6 +44,20 @@ def finish(world: World) -> None:
         world.last_owners.update(dict.fromkeys(process.member.owned, process.disk))
         process.stop()
     settle_transactions(world)
+
+
+def _run_until_it_is_noticed(world: World) -> None:
+    """That the input was recreated: nobody goes on."""
+    settle_transactions(world)
+    for _ in range(_PATIENCE):
+        holding = [p for p in world.everybody() if p.loop is not None and p.loop.assignment.partitions]
+        if not holding:
+            settle_transactions(world)
+            return
+        for process in holding:
+            process.turn()
+        world.now += 0.1
+    raise Violation("nobody notices that the input was recreated")
 
 
 def _hand_over(world: World) -> None:

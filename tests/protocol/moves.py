@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from protocol.abstract.client import CHANGELOG
+from protocol.abstract.client import CHANGELOG, INPUT
 from protocol.abstract.disk import Disk
 from protocol.history import PARTITIONS
 from protocol.process import RETENTION_MS, Process
@@ -160,10 +160,42 @@ def expire(world: World) -> None:
         kafka.group.offsets.clear()
 
 
+_UPSTREAM: Final = -1  # the transaction of whoever writes the input; no id of an object is below 0
+
+
+def hold(world: World) -> None:
+    """Whoever writes the input leaves a transaction open: readers come to its first record, and no further."""
+    log = world.kafka.log(INPUT, world.random.choice(PARTITIONS))
+    if log.open.setdefault(_UPSTREAM, log.end) == log.end:
+        world.note("a transaction of the input's partition", log.partition, "is open from", log.end, "on")
+
+
+def release(world: World) -> None:
+    for partition in PARTITIONS:
+        if world.kafka.log(INPUT, partition).open.pop(_UPSTREAM, None) is not None:
+            world.note("the transaction of the input's partition", partition, "ends")
+
+
+def recreate(world: World) -> None:
+    """The input is deleted and created again, with other events. Clients read on where they stand."""
+    kafka = world.kafka
+    if len(kafka.group.offsets) < len(PARTITIONS):
+        return  # a partition that nobody has begun with is a new group's in the new topic, too
+    kafka.input_id += 1
+    world.unread.clear()
+    for partition in PARTITIONS:
+        log = kafka.log(INPUT, partition)
+        most = log.end + 6
+        log.entries, log.end, log.open = [], 0, {}
+        for _ in range(world.random.randrange(most)):
+            log.append(world.random.choice((b"a", b"b", b"c")), b'{"features": [5], "time": 1}')
+        world.note("input", partition, "is recreated, and ends at", log.end)
+
+
 MOVES: Final[dict[str, Callable[[World], None]]] = {
     move.__name__: move
     for move in (
         *(turn, append, start, twin, kill, terminate, rebalance, end_session),
-        *(marker, time_out, compact, leap, spoil, expire),
+        *(marker, time_out, compact, leap, spoil, expire, hold, release, recreate),
     )
 }

@@ -19,7 +19,7 @@ from processor.loop import Loop, Pace, Topics
 from processor.state.arena import Arena
 from processor.state.changelog import ChangelogReader
 from processor.state.sweeper import Sweeper
-from protocol.abstract.client import CHANGELOG, DEAD_LETTERS, INPUT, OUTPUT, Admin
+from protocol.abstract.client import CHANGELOG, DEAD_LETTERS, INPUT, OUTPUT, Admin, Lookout
 from protocol.stand_ins import NOTHING, ignore
 from protocol.toy import ARTIFACT, FINGERPRINT, new_pipeline
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from protocol.world import World
 
 RETENTION_MS: Final = 1_000  # for which the changelog keeps deletions
-_IDENTITY: Final = Identity("topic-id", FINGERPRINT, 1)
 _BUDGET: Final = 30.0  # seconds; nothing abstract is slow
 
 
@@ -103,7 +102,7 @@ class Process:
             except Killed:
                 self.is_alive = False
             except ProcessorError as error:
-                if isinstance(error, (ConfigError, Incompatible)):
+                if isinstance(error, (ConfigError, Incompatible)) and not self.world.kafka.input_id:
                     raise  # nothing that a human has to decide has happened
                 self.world.note(self.name, "ends:", error.fact)
                 self._fail()
@@ -123,7 +122,8 @@ class Process:
         """As `processor.service` does it."""
         world, history = self.world, self.world.history
         arena = Arena(history.slots, ARTIFACT.initial_state, FINGERPRINT, world.now)
-        snapshots = Snapshots(arena, _IDENTITY, CHANGELOG, Sweeper(history.rules.idle_ms))
+        identity = Identity(f"input-{world.kafka.input_id}", FINGERPRINT, 1)
+        snapshots = Snapshots(arena, identity, CHANGELOG, Sweeper(history.rules.idle_ms))
         # Bound late: callbacks come inside of a poll, when the loop is there.
         consumer = SampleConsumer(
             {},
@@ -133,14 +133,15 @@ class Process:
             lost=lambda numbers: loop.lost(numbers),
             unavailable_seconds=_BUDGET,
         )
+        lookout: Any = Lookout(self)
         producer: Any
         commits: Any
         if history.exactly_once:
             producer = TransactionalProducer({"transactional.id": self.name}, _BUDGET)
-            commits = ExactlyOnce(producer, consumer, snapshots)
+            commits = ExactlyOnce(producer, consumer, snapshots, lookout)
         else:
             producer = IdempotentProducer({}, _BUDGET)
-            commits = AtLeastOnce(producer, IdempotentProducer({}, _BUDGET), consumer, snapshots)
+            commits = AtLeastOnce(producer, IdempotentProducer({}, _BUDGET), consumer, snapshots, lookout)
         disk: Any = self.disk
         admin: Any = Admin(self)
         assignment = Assignment(
@@ -150,7 +151,7 @@ class Process:
             arena=arena,
             directory=disk,
             resources=disk,
-            identity=_IDENTITY,
+            identity=identity,
             policy=Policy(history.exactly_once, False, False, RETENTION_MS, 1e9),
             metrics=NOTHING,
         )
@@ -165,6 +166,7 @@ class Process:
             pace=Pace(0.1, history.snapshot_interval, history.leaving_seconds),
             topics=Topics(OUTPUT, DEAD_LETTERS, 2),
             patience=Patience(_BUDGET),
+            lookout=lookout,
             clock=world.clock,
         )
         loop._committed_at = world.now

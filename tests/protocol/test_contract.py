@@ -214,6 +214,28 @@ def test_a_partition_is_given_back_before_another_has_it_and_is_paused_until_it_
     assert len(seen) == len(set(seen))
 
 
+def test_an_end_lies_behind_markers_and_before_open_transactions(broker: Broker) -> None:
+    broker.write_input(0, [b"0", b"1"])
+    abort = broker.hold_input(0)
+    member, ends, seen = broker.member(), [0], [0]
+
+    def comes_to(end: int) -> bool:
+        polled = member.poll(0.05, 10)
+        ends.append(polled.ends.get(0, ends[-1]))
+        seen.extend([] if polled.batch is None else polled.batch.offsets[polled.batch.partitions == 0].tolist())
+        return ends[-1] >= end
+
+    wait_for(broker, lambda: member.joined, member)
+    wait_for(broker, lambda: member.resume_at(0, 0))
+    wait_for(broker, lambda: comes_to(3))  # two records and their marker
+    assert broker.admin.high_watermarks(broker.input, [0]) == {0: 4}
+    assert not comes_to(4)
+    abort()
+    wait_for(broker, lambda: comes_to(5))
+    assert sorted(set(ends)) == [0, 3, 5]
+    assert sorted(set(seen)) == [0, 1]
+
+
 def test_compaction_leaves_the_newest_of_each_key_and_its_deletion_where_they_were(broker: Broker) -> None:
     sender = broker.producer("one")
     send(broker, sender, a="1", b="2", gone="3")

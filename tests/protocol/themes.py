@@ -12,7 +12,19 @@ POINTS: Final = (
     *failpoints.ASSIGN,
     *failpoints.REVOKE,
     *("init", "begin", "produce", "flush", "metadata", "offsets", "commit", "committed", "abort", "consumer.commit"),
-    *("low", "high", "changelog.poll", "committed?", "seek", "poll", "assign", "unassign", "close", "store.write"),
+    *(
+        "look",
+        "low",
+        "high",
+        "changelog.poll",
+        "committed?",
+        "seek",
+        "poll",
+        "assign",
+        "unassign",
+        "close",
+        "store.write",
+    ),
 )
 """Failpoints of the processor, and calls of the abstract client and disk."""
 
@@ -208,11 +220,28 @@ THEMES: Final = {
         ticks=(0.01, 0.03),
         endings=0.0,
     ),
+    "ends": Theme(
+        {"hold": 3, "release": 2, "kill": 0.5, "terminate": 0.5, "rebalance": 2},
+        crash=(0.0, 0.01),
+        fail=(0.0, 0.1),
+        slots=(2, 8),
+        records=(12, 18),
+        snapshot_intervals=(0.0, 0.3, 1.5),
+        ticks=(0.03, 0.1),
+        moves=(60, 90),
+    ),
+    "recreated": Theme(
+        {"recreate": 1, "kill": 0.3, "terminate": 0.3, "rebalance": 1},
+        crash=(0.0, 0.01),
+        fail=(0.0, 0.1),
+        records=(12, 18),
+        moves=(30, 60),
+    ),
     "everything": Theme(
         dict.fromkeys(
             ("twin", "kill", "terminate", "end_session", "marker", "time_out", "compact", "spoil", "expire"), 1.0
         )
-        | {"leap": 0.3},
+        | {"leap": 0.3, "hold": 0.5, "release": 0.5},
         stop=(0.0, 0.01),
         kinds=("stop", "kill", "move on"),
         fail=(0.0, 0.1),

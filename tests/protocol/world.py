@@ -155,9 +155,9 @@ class World:
         log = self.kafka.log(INPUT, partition)
         log.end = offset
         log.append(key, value)
-        self.wanted[partition] = log.end
         if self.random.random() < 0.5:  # markers may lie behind the last record
             log.end = self._following.get((partition, offset), log.end + 2)
+        self.wanted[partition] = log.end
         self.note("input", *record)
 
     def everybody(self) -> list[Process]:

@@ -143,6 +143,27 @@ def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
     house.must_equal(reference)
 
 
+def test_a_broker_that_hangs_shows_within_seconds_and_the_budget_is_kept(
+    one_broker: EmbeddedKafka, houses: Houses
+) -> None:
+    """It takes connections and answers nothing, while there is nothing to do. 2 and 15 seconds: a slow machine's."""
+    house = houses(one_broker, "hanging")
+    process = house.process(processing__unavailable_seconds=8).start().wait_ready()
+    house.wait_caught_up()
+    one_broker.pause()
+    try:
+        began = time.monotonic()
+        process.wait_event("kafka.away")
+        assert not process.is_ready()
+        assert process.wait_exit() == UNAVAILABLE
+        assert 8 - 2 < time.monotonic() - began < 8 + 15
+    finally:
+        one_broker.resume()
+    last = process.events()[-1]
+    assert (last["event"], last["error"]) == ("failed", "Unavailable"), last
+    assert "No Kafka broker answered" in last["fact"]
+
+
 def wait_in_sync(cluster: EmbeddedKafka) -> None:
     """Returns when no partition lacks a replica: only then the next broker may go."""
     admin = cluster.admin()

@@ -5,6 +5,7 @@ An input that was made anew or has more partitions, and a lost changelog, are in
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,37 +143,83 @@ def test_a_compacted_input_is_answered_where_every_commit_writes_what_it_changed
     house.must_be_right(house.published(), START, truth, inputs=known)
 
 
+class Upstream:
+    """Writes the input in transactions."""
+
+    def __init__(self, house: ResetHouse) -> None:
+        self.house = house
+        servers = house.kafka.bootstrap_servers
+        self.producer = Producer({"bootstrap.servers": servers, "transactional.id": house.name, "log_level": 0})
+        self.producer.init_transactions(30)
+
+    def open(self, some: list[Event]) -> None:
+        self.producer.begin_transaction()
+        for event in some:
+            self.producer.produce(self.house.input, event.value, event.key, event.partition)
+        assert self.producer.flush(30) == 0
+
+    def commit(self, some: list[Event]) -> None:
+        self.open(some)
+        self.producer.commit_transaction(30)
+
+    def abort(self, some: list[Event]) -> None:
+        self.open(some)
+        self.producer.abort_transaction(30)
+
+
 def test_of_an_input_in_transactions_only_what_was_committed_is_answered(
     house: ResetHouse, topic: Callable[..., str], truth: Any
 ) -> None:
     """Aborted events would change states; one transaction is open while the processor waits before it."""
     house.input = topic("input", partitions=PARTITIONS)
-    producer = Producer(
-        {"bootstrap.servers": house.kafka.bootstrap_servers, "transactional.id": house.name, "log_level": 0}
-    )
-    producer.init_transactions(30)
-
-    def in_transaction(some: list[Event]) -> None:
-        producer.begin_transaction()
-        for event in some:
-            producer.produce(house.input, event.value, event.key, event.partition)
-        assert producer.flush(30) == 0
-
+    upstream = Upstream(house)
     all_events = events(6_000)
     for start in range(0, 4_000, 500):
-        in_transaction(all_events[4_000:4_300])
-        producer.abort_transaction(30)
-        in_transaction(all_events[start : start + 500])
-        producer.commit_transaction(30)
+        upstream.abort(all_events[4_000:4_300])
+        upstream.commit(all_events[start : start + 500])
     stable = read_topic(house.kafka.bootstrap_servers, house.input)
-    in_transaction(all_events[4_000:4_300])
+    upstream.open(all_events[4_000:4_300])
     process = house.process().start("commit.committed=kill@3")
     assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
     wait_until(
         lambda: all(house.places().get(n, -1) > some[-1].offset for n, some in stable.items()), "it did not get so far"
     )
-    producer.abort_transaction(30)
+    upstream.producer.abort_transaction(30)
     send(house.kafka.bootstrap_servers, house.input, all_events[4_000:])
     house.finish()
     house.must_be_right(house.published(), START, truth)
+
+
+def test_a_group_that_has_answered_everything_starts_again_although_retention_has_emptied_the_input(
+    house: ResetHouse, topic: Callable[..., str]
+) -> None:
+    """Behind the last event lie markers and aborted records: place, offset and lag pass them, by one commit in all."""
+    house.input = topic("input", partitions=PARTITIONS)
+    upstream = Upstream(house)
+    upstream.commit(events(400))
+    process = house.process().start()
+    wait_until(lambda: house.committed() == house.ends(), "the marker was not passed")
+    upstream.abort(events(400))
+    wait_until(lambda: house.committed() == house.ends(), "the aborted events were not passed")
+    wait_until(lambda: metric(process, "lag_events") == 0, "the lag stays")
+    commits = metric(process, 'commits_total{outcome="committed"}')
+    time.sleep(1.5)  # longer than from one look for markers to the next
+    assert metric(process, 'commits_total{outcome="committed"}') == commits
+    assert process.sigterm() == 0
+
+    admin = house.kafka.admin()  # kept until the answers are there
+    for future in admin.delete_records([Place(house.input, *end) for end in house.ends().items()]).values():
+        future.result()
+    process.start().wait_ready()
+    upstream.commit(events(400))
+    house.finish()
+    predictions, _ = house.published()
+    for number, some in read_topic(house.kafka.bootstrap_servers, house.input).items():
+        answered = {source[1] for source in map(source_of, predictions[number]) if source}
+        assert answered & {record.offset for record in some}, "what came behind the restart was not answered"
+
+
+def metric(process: ProcessorProcess, name: str) -> float:
+    (line,) = (line for line in (process.get("/metrics") or "").splitlines() if line.startswith(f"processor_{name} "))
+    return float(line.split()[-1])

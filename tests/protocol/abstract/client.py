@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from processor.errors import Incompatible
 from processor.kafka.client import KafkaError, KafkaException
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protocol.abstract.log import Entry
     from protocol.process import Process
 
@@ -78,3 +81,33 @@ class Admin:
     def high_watermarks(self, topic: str, partitions: list[int]) -> dict[int, int]:
         self._process.at("high")
         return {number: self._world.kafka.log(topic, number).end for number in partitions}
+
+
+class Lookout:
+    """Of `processor.kafka.lookout`: a look is answered when it is asked for, which is the earliest it can be."""
+
+    is_away, refusal = False, None
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._kafka = process, process.world.kafka
+        self._expected = self._found = self._kafka.input_id
+
+    def ask(self) -> int:
+        self._process.at("look")
+        self._found = self._kafka.input_id
+        return 0
+
+    def confirm(self, _number: int) -> None:
+        if self._found != self._expected:
+            raise Incompatible("the input was recreated")
+
+    def heed(self) -> None:
+        """Where nothing is committed, a look is answered some turns later."""
+        if self._kafka.input_id != self._expected and self._process.world.random.random() < 0.2:
+            raise Incompatible("the input was recreated")
+
+    def see_partitions(self, numbers: Sequence[int]) -> None:
+        pass
+
+    def heard(self) -> None:
+        pass

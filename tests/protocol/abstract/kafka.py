@@ -33,6 +33,7 @@ class Kafka:
     def __init__(self, partitions: int) -> None:
         self.logs: dict[tuple[str, int], Log] = {}
         self.group = Group(partitions)
+        self.input_id = 0  # another one once the input was recreated
         self.transactions: list[Transaction] = []  # those that are not complete
         self._epochs: dict[str, int] = {}
 

@@ -168,3 +168,9 @@ def unwritten_keys_of_a_hand_over_are_forgotten() -> Mutation:
 @mutant("A failed commit gives up what was produced.", "aborts")
 def failed_commits_keep_what_was_produced() -> Mutation:
     return {"processor.commit.ExactlyOnce.drop": lambda self: None}
+
+
+@mutant("A commit waits for a look at the topics that began after its events were polled.", "recreated")
+def the_last_look_is_enough() -> Mutation:
+    """Of those that come once in a while."""
+    return {"protocol.abstract.client.Lookout.ask": lambda self: self._process.at("look")}
