@@ -30,7 +30,7 @@ LAYERS = [
     ["processor.model.states"],
     ["processor.model.stepper", "processor.model.show"],
     ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
-    ["processor.state.store"],
+    ["processor.state.store", "processor.model.interpreter"],
     ["processor.state.position"],
     ["processor.state.record", "processor.model.artifact"],
     ["processor.metrics", "processor.config", "processor.failpoints"],
@@ -43,7 +43,7 @@ CONVERTER = "processor.model.convert"
 DOORS = {
     "confluent_kafka": ["processor.kafka.client"],
     "rocksdict": ["processor.state.store"],
-    "ai_edge_litert": ["processor.model.engine"],
+    "ai_edge_litert": ["processor.model.interpreter"],
     "prometheus_client": ["processor.metrics"],
     "keras": [CONVERTER],
     "tensorflow": [CONVERTER],

@@ -14,28 +14,22 @@ An engine belongs to one thread; a step gives the interpreter lock free while Li
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from processor.errors import Incompatible
 from processor.model.artifact import STEPS
+from processor.model.interpreter import open_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from processor.model.artifact import Artifact
     from processor.types import BoolArray, Features, Float32Array, TensorSpec
-
-    View = Callable[[], NDArray[Any]]
 
 _CALL_BYTES: Final = 1 << 20
 """One more call costs about as much as stepping as many rows as the step graph (its weights, nearly) fits in here."""
@@ -44,7 +38,8 @@ _CALL_BYTES: Final = 1 << 20
 class Engine:
     """Steps the rows of an artifact's model.
 
-    `max_rows` is the largest bucket, rounded up to a power of two; an artifact that fixes its tile has no other.
+    `max_rows` is the largest bucket, rounded up to a power of two, or what the artifact allows at the most; an artifact
+    that fixes its tile has no other.
     """
 
     def __init__(self, artifact: Artifact, *, max_rows: int = 512) -> None:
@@ -56,7 +51,7 @@ class Engine:
         self._inputs = tuple((spec.name, spec.shape) for spec in artifact.inputs)
         self._outputs = tuple((spec.name, spec.shape, np.dtype(spec.dtype)) for spec in artifact.outputs)
         self._smallest = artifact.tile or 1
-        self._largest = artifact.tile or 1 << (max_rows - 1).bit_length()
+        self._largest = artifact.tile or 1 << (min(max_rows, artifact.most_rows or max_rows) - 1).bit_length()
         self._padding = max(1, _CALL_BYTES // len(artifact.step_graph))
         self._buckets: dict[int, _Bucket] = {}
 
@@ -223,7 +218,7 @@ class _Bucket:
         states = {name: ((of.stop - of.start,), dtype) for name, (of, dtype) in pieces.items()}
         inputs = _named("input", artifact.inputs) | {f"state_{name}": spec for name, spec in states.items()}
         outputs = _named("output", artifact.outputs) | {f"next_{name}": spec for name, spec in states.items()}
-        self._interpreter, views = _interpreter(artifact, size, inputs, outputs)
+        self._interpreter, views = open_interpreter(artifact, size, inputs, outputs)
         self._given = [views[name] for name in inputs]
         self._inputs = [views[f"input_{i}"] for i in range(len(artifact.inputs))]
         self._outputs = [views[f"output_{i}"] for i in range(len(artifact.outputs))]
@@ -271,75 +266,3 @@ class _Bucket:
 
 def _named(kind: str, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[tuple[int, ...], str]]:
     return {f"{kind}_{i}": (spec.shape, spec.dtype) for i, spec in enumerate(specs)}
-
-
-def _interpreter(
-    artifact: Artifact,
-    size: int,
-    inputs: dict[str, tuple[tuple[int, ...], str]],
-    outputs: dict[str, tuple[tuple[int, ...], str]],
-) -> tuple[Interpreter, dict[str, View]]:
-    """An interpreter of the step graph for `size` rows, proven to run, and the memory of its tensors by name."""
-    try:
-        with _without_greeting():
-            interpreter = Interpreter(model_content=artifact.step_graph, num_threads=1)
-            # The runner knows which tensor goes by which name. It is not kept: with it alive nothing else may run.
-            runner = interpreter.get_signature_runner()
-            wanted, given = runner.get_input_details(), runner.get_output_details()
-            del runner
-            if set(wanted) != set(inputs) or not set(given) >= set(outputs):
-                raise ValueError(
-                    f"its tensors are {sorted(wanted)} -> {sorted(given)}, not {sorted(inputs)} -> {sorted(outputs)}"
-                )
-            for name, (shape, _) in inputs.items():
-                interpreter.resize_tensor_input(wanted[name]["index"], (size, *shape), strict=True)
-            interpreter.allocate_tensors()
-            views: dict[str, View] = {name: interpreter.tensor(wanted[name]["index"]) for name in inputs}
-            for view in views.values():
-                view()[...] = 0
-            interpreter.invoke()
-            views |= {name: interpreter.tensor(given[name]["index"]) for name in outputs}
-        for name, (shape, dtype) in (inputs | outputs).items():
-            memory = views[name]()
-            if memory.shape != (size, *shape) or memory.dtype != dtype:
-                raise ValueError(f"{name} is {memory.dtype}{list(memory.shape)}, not {dtype}{[size, *shape]}")
-    except (ValueError, RuntimeError) as error:
-        raise Incompatible(
-            f"The step graph of the artifact {artifact.directory} cannot be run with {size} rows.",
-            f"{error}",
-            "Convert the model again with this version.",
-        ) from error
-    return interpreter, views
-
-
-_greeted = False
-
-
-@contextmanager
-def _without_greeting() -> Iterator[None]:
-    """Keeps LiteRT's line about its XNNPACK delegate, which is no news, out of logs and reports.
-
-    It is written past Python to the file descriptor 2, once in a process; whatever else is written there meanwhile
-    is passed on.
-    """
-    global _greeted
-    if _greeted:
-        yield
-        return
-    _greeted = True
-    try:
-        sys.stderr.flush()
-        original = os.dup(2)
-    except (OSError, AttributeError, ValueError):  # there is no standard error
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(original, 2)
-            held.seek(0)
-            others = [line for line in held if b"XNNPACK delegate" not in line]
-            os.write(original, b"".join(others))
-            os.close(original)

@@ -114,7 +114,7 @@ class TestExact:
         names = set(checks(fixed[2]))
         assert names == {
             "a row by itself", "any split", "interleaved keys", "causality", "the model itself", "every prefix",
-            "the long run", "every slot alive", "extreme inputs",
+            "random predictions", "the long run", "every slot alive", "extreme inputs",
         }  # fmt: skip
         assert set(checks(tumbling[2])) - names == {"a new sequence after N"}
         assert all(check["passed"] for check in (checks(fixed[2]) | checks(tumbling[2])).values())
@@ -375,8 +375,8 @@ class TestProperties:
     ) -> None:
         real = properties.rows_alone
 
-        def only_in_tiles(subject: Subject) -> properties.Finding:
-            finding = real(subject)
+        def only_in_tiles(subject: Subject, *given: Any) -> properties.Finding:
+            finding = real(subject, *given)
             return finding if subject.artifact.tile else dataclasses.replace(finding, passed=False)
 
         monkeypatch.setattr(properties, "rows_alone", only_in_tiles)

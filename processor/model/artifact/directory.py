@@ -44,6 +44,7 @@ def write_artifact(
     versions: dict[str, str],
     repairs: list[str] | None = None,
     tile: int | None = None,
+    most_rows: int | None = None,
     exact_prefix: bool = True,
 ) -> Artifact:
     """Writes all of an artifact or none of it, and returns it as `load_artifact` reads it.
@@ -76,6 +77,7 @@ def write_artifact(
         repairs=list(repairs or ()),
         weights=weights,
         versions=versions,
+        most_rows=most_rows,
     )
     manifest.fingerprint = fingerprint(manifest, contents[STEP_GRAPH])
     _assemble(target, manifest, contents)  # what would not load is not written either
@@ -126,6 +128,7 @@ def _assemble(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         initial_state=initial,
         fingerprint=int(manifest.fingerprint, 16),
         tile=manifest.tile,
+        most_rows=manifest.most_rows,
         exact_prefix=manifest.exact_prefix,
         tolerance=manifest.tolerance,
         certificate=manifest.certificate,

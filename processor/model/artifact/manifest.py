@@ -43,6 +43,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     repairs: list[str]
     weights: list[dict[str, Any]]
     versions: dict[str, str]
+    most_rows: int | None = None
 
 
 class _Format(msgspec.Struct):

@@ -32,8 +32,9 @@ class Artifact:
     """What a directory that `convert` wrote says, after all of it was verified.
 
     `length` is the N of `tumbling` and the T of `window`. `tile`, where set, is the only number of rows that the step
-    graph may be called with. `exact_prefix` is false where `tumbling` answers exactly at the N-th step only. Of the
-    lists, `layers` has items `{name, class, rule, ...}` and `weights` has items `{layer, name, shape, dtype}`.
+    graph may be called with; `most_rows`, where set, is the greatest. `exact_prefix` is false where `tumbling` answers
+    exactly at the N-th step only. Of the lists, `layers` has items `{name, class, rule, ...}` and `weights` has items
+    `{layer, name, shape, dtype}`.
     """
 
     directory: Path
@@ -54,6 +55,7 @@ class Artifact:
     versions: dict[str, str]
     step_graph: bytes
     golden: Golden
+    most_rows: int | None = None
 
     @property
     def words(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from processor.model.convert.machine import stepped
 from processor.model.convert.properties import Finding
 from processor.model.convert.sequences import FARTHEST, ROWS, extreme_sequences, random_sequences
 from processor.model.convert.toggles import free
-from processor.model.convert.truth import scaled_error
+from processor.model.convert.truth import row_errors, scaled_error
 from processor.model.convert.twins import precisions
 
 if TYPE_CHECKING:
@@ -25,43 +26,62 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processor.model.artifact import Artifact
+    from processor.model.convert.budget import Budget, Stage
     from processor.model.convert.modes import Built
     from processor.model.convert.properties import Subject
     from processor.model.convert.truth import Truth
 
     Tick = Callable[[float], None]
 
+_MOST_HELD: Final = 128 << 20
+"""Bytes of the step's answers that wait for the trained model's."""
 EVERY_PREFIX: Final = 128
 """Up to here every prefix is compared; beyond, one at each power of two."""
-_MOST_NUMBERS: Final = 1 << 24
-"""As many numbers the long run may hold at once, for inputs and states: images make it shorter."""
+_FEWER_ROWS: Final = (ROWS, 2, 1)
+"""Where a pass of all sequences is too dear, some of them are compared."""
 _WINDOWS: Final = 8
 """So many windows are compared, each a sample on."""
+MOST_ABOVE: Final = 0.05
+"""The share of predictions that may be above the tolerance, as far as rounding explains them."""
 OWN_ROUNDINGS: Final = 16
 """The step may differ by rounding alone as much as this many times what float32 itself costs the model."""
 
 
 @dataclass
 class Errors:
-    """The greatest error of each output, where it was, and how it grows with the length of a sequence."""
+    """The greatest error of each output, where it was, and how it grows with the length of a sequence.
 
+    above: how many of the compared predictions (one output of one row, after some samples) are above the tolerance.
+    """
+
+    tolerance: float = math.inf
     greatest: dict[str, float] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     growth: dict[str, dict[int, float]] = field(default_factory=dict)
     not_finite: int = 0
     compared: int = 0
+    predictions: int = 0
+    above: int = 0
+    longest: int = 0
 
     def take(self, name: str, length: int, got: NDArray[np.float32], truth: NDArray[np.float32], place: str) -> None:
         """Answers [R, ...] of one output to sequences of a length, held against the truth. `place` has a {row}."""
-        error = scaled_error(got, truth)
+        rows = row_errors(got, truth)
+        error = float(rows.max(initial=0.0))
+        self.predictions, self.above = self.predictions + len(rows), self.above + int((rows > self.tolerance).sum())
         self.compared += truth.size
+        self.longest = max(self.longest, length)
         self.not_finite += int(truth.size - np.isfinite(truth).sum())
         seen = self.growth.setdefault(name, {})
         seen[length] = max(seen.get(length, 0.0), error)
         if error > self.greatest.get(name, -1.0):
             self.greatest[name] = error
-            row = max(range(len(truth)), key=lambda r: scaled_error(got[r], truth[r]))
-            self.where[name] = place.replace("{row}", str(row))
+            self.where[name] = place.replace("{row}", str(int(rows.argmax())))
+
+    @property
+    def rare(self) -> bool:
+        """Whether so few predictions are above the tolerance that rounding may be the reason."""
+        return self.above <= MOST_ABOVE * self.predictions
 
     def until(self, length: int) -> float:
         """The greatest error of all outputs after no more than so many samples."""
@@ -105,35 +125,60 @@ def lengths_to_compare(artifact: Artifact, own_length: int | None) -> list[int]:
 
 
 def every_prefix(
-    subject: Subject, truth: Truth, errors: Errors, lengths: list[int], which: str, tick: Tick | None = None
-) -> None:
-    """The step's answer after t samples against the trained model's to those that it stands for, for all t."""
+    subject: Subject, truth: Truth, errors: Errors, lengths: list[int], which: str, stage: Stage, tick: Tick
+) -> list[int]:
+    """The step's answer after t samples against the trained model's to those that it stands for, for all t.
+
+    Where the stage's time is up before all lengths were compared, the first of them were, in the order that is given.
+    Returns the lengths that were compared.
+    """
     sequences, outputs = subject.sequences, subject.artifact.outputs
-    flat, _ = subject.run(subject.engine(), sequences.part(0, max(lengths)))
-    widths = np.cumsum([int(np.prod(spec.shape)) for spec in outputs])[:-1]
-    for rank, t in enumerate(lengths):
-        between = span(subject.artifact, t)
-        if between is None:
+    sizes = [int(np.prod(spec.shape)) for spec in outputs]
+    held = [t for t in lengths if span(subject.artifact, t)][: max(1, _MOST_HELD // (4 * sequences.rows * sum(sizes)))]
+    flat = subject.answers(sequences, sorted(held), stage.left / 2)
+    compared = []
+    for rank, t in enumerate(held):
+        start, stop = span(subject.artifact, t) or (0, 0)
+        whole = sequences.part(start, stop)
+        rows = next((n for n in _FEWER_ROWS if stage.allows(min(n, whole.rows) * whole.length)), 0)
+        if t not in flat or not rows or stop - start > truth.longest:
             continue
-        known = truth.newest(sequences.part(*between))
-        for spec, got, value in zip(outputs, np.split(flat[:, t - 1], widths, axis=1), known, strict=True):
+        some = whole if rows == ROWS else whole.chosen(slice(0, rows))
+        with stage.measured(some.rows * some.length):
+            known = truth.newest(some)
+        answers = np.split(flat[t][: some.rows], np.cumsum(sizes)[:-1], axis=1)
+        for spec, got, value in zip(outputs, answers, known, strict=True):
             place = f"output {spec.name!r}, {which} sequence {{row}}, after sample {t}"
-            errors.take(spec.name, t - between[0], got.reshape(-1, *spec.shape), value, place)
-        if tick:
-            tick((rank + 1) / len(lengths))
+            errors.take(spec.name, stop - start, got.reshape(-1, *spec.shape), value, place)
+        compared.append(t)
+        tick((rank + 1) / len(held))
+    return sorted(compared)
 
 
-def own_rounding(subject: Subject, truth: Truth, lengths: list[int], error: float) -> float:
+def telling_first(lengths: list[int]) -> list[int]:
+    """The same lengths: the first, the second, the fourth and so on, and the last; then the others in any order."""
+    first = [lengths[n - 1] for n in (1 << k for k in range(len(lengths).bit_length())) if n < len(lengths)]
+    first.append(lengths[-1])
+    others = sorted(set(lengths) - set(first))
+    return [*first, *np.random.default_rng(10).permutation(others).tolist()]
+
+
+def own_rounding(
+    subject: Subject, truth: Truth, lengths: list[int], error: float, stage: Stage, factor: int = OWN_ROUNDINGS
+) -> float:
     """What float32 costs the model itself in the answers that were compared; no more of them than explain the error.
+
+    They explain one of up to `factor` times as much.
 
     Each of them counts: an answer in the middle of a sequence may be dearer than the last.
     """
     rounding = 0.0
     for t in reversed(lengths):
         between = span(subject.artifact, t)
-        if between is not None:
-            rounding = max(rounding, truth.rounding(subject.sequences.part(*between)))
-        if error <= OWN_ROUNDINGS * rounding:
+        if between is not None and stage.allows(between[1] - between[0]):
+            with stage.measured(between[1] - between[0]):
+                rounding = max(rounding, truth.rounding(subject.sequences.part(*between)))
+        if error <= factor * rounding:
             break
     return rounding
 
@@ -153,18 +198,28 @@ def own_causality(subject: Subject, truth: Truth, tolerance: float) -> Finding:
     return Finding("the model's causality", error <= tolerance, f"samples from {middle + 1} on changed", error)
 
 
-def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick: Tick) -> tuple[Finding, Errors, str]:
-    """How the error grows over thousands of samples; above the tolerance only as far as rounding itself explains it."""
-    errors = Errors()
-    last = _long(subject)
-    long = dataclasses.replace(subject, sequences=random_sequences(subject.sequences.interface, last, 8))
+def long_run(
+    subject: Subject, truth: Truth, tolerance: float, first: int, budget: Budget, tick: Tick
+) -> tuple[Finding | None, Errors, str]:
+    """How the error grows over thousands of samples; above the tolerance only as far as rounding itself explains it.
+
+    No finding where no sequence longer than `first` samples could be compared within the budget.
+    """
+    errors, stage = Errors(), budget.stage("long run")
+    wanted = min(properties.LONG_RUN, subject.artifact.length or properties.LONG_RUN)
+    last = min(wanted, truth.longest, longest_held(subject, budget))
     middle = min(last, properties.SEQUENCE)
-    lengths = sorted({*powers(first, middle), *(n for n in (4 * middle,) if n < last), last})
-    every_prefix(long, truth, errors, lengths, "random", tick)
+    lengths = sorted({*powers(first, middle), *(n for n in (4 * middle,) if n < last), *powers(middle, last)[-1:]})
+    if not lengths:
+        return None, errors, ""
+    long = dataclasses.replace(subject, sequences=random_sequences(subject.sequences.interface, lengths[-1], 8))
+    lengths = every_prefix(long, truth, errors, lengths, "random", stage, tick)
+    last, middle = lengths[-1], max([n for n in lengths if n <= middle], default=lengths[-1])
+    reach = f"up to {last:,} samples" + ("" if last == wanted else f" of {wanted:,}: more is too dear")
     error, where = errors.worst
     if error <= tolerance:
-        return Finding("the long run", True, f"up to {last} samples", error), errors, ""
-    rounding = own_rounding(long, truth, lengths, error)
+        return Finding("the long run", True, reach, error), errors, ""
+    rounding = own_rounding(long, truth, lengths, error, budget.stage("long run"))
     if not rounding and errors.until(middle) <= tolerance:
         remark = (
             f"After {last} samples the step is up to {error:.1e} from the model, and after {middle} within the "
@@ -180,14 +235,15 @@ def long_run(subject: Subject, truth: Truth, tolerance: float, first: int, tick:
     return Finding("the long run", True, f"{where}: as far as rounding explains it", error), errors, remark
 
 
-def _long(subject: Subject) -> int:
-    """How long the long run is: no longer than a sequence of the mode, and no more than memory holds."""
-    sizes = [int(np.prod(spec.shape)) for spec in subject.artifact.inputs]
-    most = max(properties.SEQUENCE, _MOST_NUMBERS // (ROWS * max(1, *sizes, subject.artifact.words)))
-    return min(properties.LONG_RUN, subject.artifact.length or properties.LONG_RUN, most)
+def longest_held(subject: Subject, budget: Budget) -> int:
+    """How many samples of ROWS random sequences may be held at once. (They are drawn in float64.)"""
+    numbers = sum(int(np.prod(spec.shape)) for spec in subject.artifact.inputs)
+    return max(1, budget.held // 4 // (8 * ROWS * max(1, numbers)))
 
 
-def extremes(subject: Subject, truth: Truth, tolerance: float, lengths: list[int]) -> tuple[Finding | None, str]:
+def extremes(
+    subject: Subject, truth: Truth, tolerance: float, lengths: list[int], budget: Budget
+) -> tuple[Finding | None, str]:
     """Samples far from all that the model was trained on: the step errs with the model, as far as rounding goes.
 
     Where the step has no number, nothing wrong is published: that is told, and is no failure.
@@ -198,7 +254,7 @@ def extremes(subject: Subject, truth: Truth, tolerance: float, lengths: list[int
     chosen = [t for t in lengths if span(subject.artifact, t) and (t & (t - 1) == 0 or t == lengths[0])][:5]
     far = dataclasses.replace(subject, sequences=extreme_sequences(interface, max(chosen)))
     errors = Errors()
-    every_prefix(far, truth, errors, chosen, "extreme", None)
+    every_prefix(far, truth, errors, chosen, "extreme", budget.stage("extremes"), lambda _: None)
     if not np.isfinite(errors.worst[0]):
         return None, (
             f"For extreme samples (up to {FARTHEST:.0e}) the step has no number where the trained model has one: "
@@ -207,7 +263,7 @@ def extremes(subject: Subject, truth: Truth, tolerance: float, lengths: list[int
     error, where = errors.worst
     passed = error <= tolerance
     if not passed:
-        rounding = own_rounding(far, truth, chosen, error)
+        rounding = own_rounding(far, truth, chosen, error, budget.stage("extremes"))
         passed = error <= OWN_ROUNDINGS * rounding or not rounding
         if passed:
             where += ": as far as rounding explains it" if rounding else ": it has no float64 twin to tell rounding by"

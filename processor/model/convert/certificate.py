@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from processor.model.artifact import HELD, STEPS, Golden
-from processor.model.convert import accuracy, properties
+from processor.model.artifact import HELD, STEPS
+from processor.model.convert import accuracy, effort, properties, spread
 from processor.model.convert.accuracy import Errors
+from processor.model.convert.golden import golden_vectors
 from processor.model.convert.properties import Finding, Subject
 from processor.model.convert.pytorch.recorded import against_pytorch
 from processor.model.convert.sequences import ROWS, random_sequences
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from processor.model.artifact import Artifact
+    from processor.model.convert.budget import Budget
     from processor.model.convert.interface import Interface
     from processor.model.convert.modes import Built
     from processor.model.convert.pytorch.description import Description
@@ -39,18 +41,17 @@ if TYPE_CHECKING:
 _TILES: Final = (64, 1)
 """Tried where a row's bits depend on the number of rows: a compromise of speed, and what cannot fail."""
 _SEED: Final = 20
-_GOLDEN_STEPS: Final = 16
-_GOLDEN_ROWS: Final = 4
-_GOLDEN_ORDER: Final = (0, 1, 3, 6, 2, 5, 7)
-_MOST_GOLDEN_STEPS: Final = 128
+_BY_ITSELF: Final = 64
+"""Samples of the sequences that are stepped in pieces, interleaved and changed."""
 
 
 @dataclass
 class Certificate:
     """What was found. `errors` by output, each |error| / max(1, |truth|) at its greatest over every prefix.
 
-    `labels`, where the user's sequences have known answers: how good the step is, and the model itself. `rounding`,
-    where the errors are too great: what float32 costs the model itself, measured against float64.
+    `spread`: the errors of thousands of single predictions, see `spread`. `labels`, where the user's sequences have
+    known answers: how good the step is, and the model itself. `rounding`, where the errors are too great: what float32
+    costs the model itself, measured against float64.
     """
 
     tolerance: float
@@ -63,16 +64,22 @@ class Certificate:
     wrong_layer: str | None = None
     rounding: float | None = None
     labels: dict[str, Any] | None = None
+    spread: dict[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
         return all(finding.passed for finding in self.findings)
 
     @property
+    def greatest(self) -> float:
+        """The greatest error of all predictions that were compared, but for the long run's."""
+        greatest: float = self.spread["step"]["greatest"] if self.spread else 0.0
+        return max(greatest, *self.errors.values())
+
+    @property
     def explained_by_rounding(self) -> bool:
         """Whether no float32 step graph could have met the tolerance."""
-        error = max(self.errors.values(), default=0.0)
-        return self.rounding is not None and error <= accuracy.OWN_ROUNDINGS * self.rounding
+        return self.rounding is not None and self.greatest <= accuracy.OWN_ROUNDINGS * self.rounding
 
     @property
     def failure(self) -> Finding | None:
@@ -91,6 +98,7 @@ class Certificate:
             "remarks": self.remarks,
             "wrong_layer": self.wrong_layer,
             "labels": self.labels,
+            "spread": self.spread,
         }
 
 
@@ -99,6 +107,7 @@ def certify(
     built: Built,
     truth: Truth,
     given: Sequences | None,
+    budget: Budget,
     progress: Progress,
     described: Description | None = None,
 ) -> tuple[Artifact, Certificate]:
@@ -110,16 +119,16 @@ def certify(
     """
     certificate = Certificate(draft.tolerance, truth.source)
     lengths = accuracy.lengths_to_compare(draft, built.interface.length)
-    draft, subject = _with_tile(draft, built.interface, certificate, lengths, progress)
-    _by_itself(subject, certificate, progress)
+    draft, subject = _with_tile(draft, built.interface, certificate, lengths, budget, progress)
+    _by_itself(subject, certificate, budget, progress)
     if described is not None:
         _against_pytorch(described, built, truth, certificate)
-    errors = _against_the_model(subject, truth, certificate, lengths, given, progress)
+    errors = _against_the_model(subject, truth, certificate, lengths, given, budget, progress)
     certificate.errors, certificate.growth = errors.greatest, errors.growth
     _remark(subject, errors, certificate)
     if not certificate.passed and not certificate.explained_by_rounding:
         certificate.wrong_layer = accuracy.first_wrong_layer(built, subject, draft.tolerance)
-    return dataclasses.replace(draft, golden=_golden(subject)), certificate
+    return dataclasses.replace(draft, golden=golden_vectors(subject, _SEED)), certificate
 
 
 def _against_pytorch(described: Description, built: Built, truth: Truth, certificate: Certificate) -> None:
@@ -134,37 +143,36 @@ def _against_pytorch(described: Description, built: Built, truth: Truth, certifi
 
 
 def _with_tile(
-    draft: Artifact, interface: Interface, certificate: Certificate, lengths: list[int], progress: Progress
+    draft: Artifact,
+    interface: Interface,
+    certificate: Certificate,
+    lengths: list[int],
+    budget: Budget,
+    progress: Progress,
 ) -> tuple[Artifact, Subject]:
     """The draft with the first tile size in which a row's bits are its own; none at all is the fastest."""
-    sequences = random_sequences(interface, _samples(draft, lengths), _SEED)
+    most = effort.rows_at_once(draft)
+    probe = Subject(draft, random_sequences(interface, 1, _SEED), most)
+    samples = effort.samples(
+        draft, lengths, min(effort.affordable(probe, budget), accuracy.longest_held(probe, budget))
+    )
+    sequences = random_sequences(interface, samples, _SEED)
     certificate.sequences["random"] = ROWS
     for rank, tile in enumerate((None, *_TILES) if draft.tile is None else (draft.tile,)):
         progress("rows by themselves", rank / 4)
-        tiled = dataclasses.replace(draft, tile=tile)
-        subject = Subject(tiled, sequences)
-        finding = properties.rows_alone(subject)
+        tiled = dataclasses.replace(draft, tile=tile, most_rows=None if most == properties.MOST_ROWS else most)
+        subject = Subject(tiled, sequences, most)
+        finding = properties.rows_alone(subject, budget.stage("the step"))
         if finding.passed:
             break
     certificate.findings.append(finding)
     return tiled, subject
 
 
-def _samples(draft: Artifact, lengths: list[int]) -> int:
-    """How long the random sequences are: past the restart of a short `tumbling`, and as long as the long run."""
-    if draft.length is None:
-        return properties.SEQUENCE
-    if draft.mode == "window" or not draft.exact_prefix:
-        return max(lengths) + 3
-    return (
-        max(2 * draft.length, max(lengths)) + 3
-        if draft.length <= len(lengths)
-        else min(draft.length, properties.SEQUENCE) + 3
-    )
-
-
-def _by_itself(subject: Subject, certificate: Certificate, progress: Progress) -> None:
-    short = dataclasses.replace(subject, sequences=subject.sequences.part(0, 64))
+def _by_itself(subject: Subject, certificate: Certificate, budget: Budget, progress: Progress) -> None:
+    fits = budget.fitting(3 * 4 * ROWS * max(1, subject.artifact.words), _BY_ITSELF)
+    dear = effort.affordable(subject, budget) * _BY_ITSELF // properties.SEQUENCE
+    short = dataclasses.replace(subject, sequences=subject.sequences.part(0, max(4, min(fits, dear))))
     checks = [*properties.PROPERTIES, *([properties.starts_afresh] if subject.artifact.mode == "tumbling" else [])]
     checks += [properties.keeps_static] if subject.artifact.static_slots else []
     for rank, check in enumerate(checks):
@@ -178,6 +186,7 @@ def _against_the_model(
     certificate: Certificate,
     lengths: list[int],
     given: Sequences | None,
+    budget: Budget,
     progress: Progress,
 ) -> Errors:
     tolerance, artifact = certificate.tolerance, subject.artifact
@@ -187,26 +196,42 @@ def _against_the_model(
         error, allowed, shape = truth.own_shape(subject.sequences.part(0, longest))
         passed = error <= max(tolerance, allowed)
         detail = f"of the shape {shape}, against {truth.source}"
-        if allowed:
+        if truth.low_precision:
             detail += f"; {' and '.join(truth.low_precision)} is allowed {allowed:.1e}"
             certificate.remarks.append(
                 f"The model computes in {' and '.join(truth.low_precision)}, and is stepped in float32: its own "
                 f"answers are up to {error:.1e} from these."
             )
         certificate.findings.append(Finding("the model itself", passed, detail, error))
-    errors = Errors()
-    accuracy.every_prefix(subject, truth, errors, lengths, "random", lambda part: progress("every prefix", part))
+    errors = Errors(tolerance)
+    progress("the trained model's first answer", 0.0)
+    compared = accuracy.every_prefix(
+        subject,
+        truth,
+        errors,
+        accuracy.telling_first(lengths),
+        "random",
+        budget.stage("prefixes"),
+        lambda part: progress("every prefix", part),
+    )
     if given is not None:
         certificate.sequences["given"] = given.rows
-        _on_given(subject, truth, errors, given, certificate, progress)
+        _on_given(subject, truth, errors, given, certificate, budget, progress)
     error, where = errors.worst
     name = "every prefix" if artifact.mode != "window" and artifact.exact_prefix else "every window"
-    certificate.findings.append(Finding(name, error <= tolerance, f"{len(lengths)} lengths; worst: {where}", error))
-    extreme, remark = accuracy.extremes(subject, truth, tolerance, lengths)
+    known = sum(accuracy.span(artifact, t) is not None for t in lengths)
+    tried = f"{known}" if len(compared) == known else f"{len(compared)} of {known}"
+    passed, detail = error <= tolerance, f"{tried} lengths; worst: {where}"
+    if not passed:
+        stage = budget.stage("prefixes")
+        certificate.rounding = accuracy.own_rounding(subject, truth, compared, error, stage, spread.OWN)
+        if errors.rare and error <= spread.OWN * certificate.rounding:
+            passed, detail = True, f"{detail}: as far as rounding explains it ({certificate.rounding:.1e})"
+    certificate.findings.append(Finding(name, passed, detail, error))
+    extreme, remark = accuracy.extremes(subject, truth, tolerance, lengths, budget)
     certificate.findings += [extreme] if extreme else []
     certificate.remarks += [remark] if remark else []
-    if error > tolerance:
-        certificate.rounding = accuracy.own_rounding(subject, truth, lengths, error)
+    _on_thousands(subject, truth, certificate, budget, progress)
     if name == "every window":
         return errors
     if any(truth.over_time):
@@ -214,13 +239,27 @@ def _against_the_model(
     if not certificate.passed:
         return errors
     finding, long, remark = accuracy.long_run(
-        subject, truth, tolerance, len(lengths), lambda part: progress("the long run", part)
+        subject, truth, tolerance, len(lengths), budget, lambda part: progress("the long run", part)
     )
-    certificate.findings.append(finding)
+    certificate.findings += [finding] if finding else []
     certificate.remarks += [remark] if remark else []
     for name, seen in long.growth.items():
         errors.growth[name] |= seen
     return errors
+
+
+def _on_thousands(subject: Subject, truth: Truth, certificate: Certificate, budget: Budget, progress: Progress) -> None:
+    found = spread.measured(
+        subject, truth, certificate.tolerance, budget, lambda part: progress("random predictions", part)
+    )
+    if found is None:
+        return
+    certificate.spread = found.to_dict()
+    if found.rounding is not None:
+        certificate.rounding = max(found.rounding, certificate.rounding or 0.0)
+    finding, remark = spread.finding(found, certificate.tolerance)
+    certificate.findings.append(finding)
+    certificate.remarks += [remark] if remark else []
 
 
 def _on_given(
@@ -229,6 +268,7 @@ def _on_given(
     errors: Errors,
     given: Sequences,
     certificate: Certificate,
+    budget: Budget,
     progress: Progress,
 ) -> None:
     own, artifact = dataclasses.replace(subject, sequences=given), subject.artifact
@@ -240,7 +280,9 @@ def _on_given(
         t for t in accuracy.powers(accuracy.EVERY_PREFIX, limit) if t in known
     ]
     if lengths:
-        accuracy.every_prefix(own, truth, errors, lengths, "given", lambda part: progress("your sequences", part))
+        tick = lambda part: progress("your sequences", part)  # noqa: E731
+        order = accuracy.telling_first(lengths)
+        accuracy.every_prefix(own, truth, errors, order, "given", budget.stage("given"), tick)
     else:
         certificate.remarks.append(
             f"Your sequences have {given.length} samples: too few for one answer of the trained model's own."
@@ -257,9 +299,11 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
         certificate.remarks.append(
             f"{share:.1%} of the trained model's own answers were not finite; these say nothing."
         )
-    flat, _ = subject.run(subject.engine(), subject.sequences.part(0, max(16, subject.artifact.length or 0)))
+    flat = subject.answers(
+        subject.sequences, [t for t in (1, 4, 16, subject.sequences.length) if t <= subject.sequences.length]
+    )
     with np.errstate(invalid="ignore", over="ignore"):
-        if float(np.ptp(flat)) < 100 * certificate.tolerance:
+        if float(np.ptp(np.stack([*flat.values()]))) < 100 * certificate.tolerance:
             certificate.remarks.append(
                 "The answers hardly depend on the samples, so agreement says little: is it trained?"
             )
@@ -271,28 +315,3 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
         certificate.remarks.append(f"Nothing depends on the state of {', '.join(dead)}.")
     else:
         certificate.findings.append(Finding("every slot alive", True, f"{len(subject.artifact.layout)} slots"))
-
-
-def _with_numbers(subject: Subject) -> list[int]:
-    """Rows whose every answer is a number: a golden NaN could not be told from a broken one."""
-    flat, _ = subject.run(subject.engine(), subject.sequences.part(0, _MOST_GOLDEN_STEPS))
-    good = [row for row in _GOLDEN_ORDER if bool(np.isfinite(flat[row]).all())]
-    return (good or [0])[:_GOLDEN_ROWS]
-
-
-def _golden(subject: Subject) -> Golden:
-    """Sequences with the engine's own answers: random ones, because a user's samples are not ours to hand on."""
-    engine, chosen = subject.engine(), subject.sequences.chosen(_with_numbers(subject))
-    length = min(chosen.length, max(_GOLDEN_STEPS, min((subject.artifact.length or 0) + 1, _MOST_GOLDEN_STEPS)))
-    samples = [chosen.at(t) for t in range(length)]
-    answers: dict[str, list[Any]] = {spec.name: [] for spec in subject.artifact.outputs}
-    state = engine.initial_state(chosen.rows)
-    for features in samples:
-        outputs, state = engine.step(features, state)
-        for output, value in outputs.items():
-            answers[output].append(value)
-    return Golden(
-        {name: np.stack([some[name] for some in samples], axis=1) for name in samples[0]},
-        {output: np.stack(values, axis=1) for output, values in answers.items()},
-        state,
-    )

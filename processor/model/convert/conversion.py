@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from processor.errors import ConfigError
 from processor.model.artifact import Artifact, Golden, load_artifact, write_artifact
+from processor.model.convert.budget import DEFAULT, Budget, budget_of, sample_bytes
 from processor.model.convert.certificate import Certificate, certify
 from processor.model.convert.flat import untouched
 from processor.model.convert.labels import judge
@@ -25,6 +26,7 @@ from processor.model.convert.report import Report
 from processor.model.convert.sequences import given_sequences
 from processor.model.convert.stepgraph import Step, flatbuffer, plan
 from processor.model.convert.truth import Truth
+from processor.model.interpreter import row_bytes
 from processor.version import __version__
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def convert_model(
     examples: Any,
     tolerance: float,
     time_axis: TimeAxis,
+    thorough: bool,
     progress: Progress,
 ) -> Report:
     """See `processor.model.convert.convert`."""
@@ -61,8 +64,9 @@ def convert_model(
         progress("building the step graph", 0.0)
         step = plan(built.machine)
         draft = _draft(loaded, built, step, tolerance, flatbuffer(step, loaded.model.name))
-        truth = _truth(built)
-        draft, certificate = certify(draft, built, truth, given, progress, loaded.described)
+        budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
+        truth = _truth(built, draft, budget)
+        draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(draft, truth, examples, built.interface)
     if not certificate.passed:
         raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
@@ -83,13 +87,19 @@ def convert_model(
         versions=draft.versions,
         repairs=draft.repairs,
         tile=draft.tile,
+        most_rows=draft.most_rows,
         exact_prefix=draft.exact_prefix,
     )
     return _report(artifact, loaded, certificate, Path(directory), began)
 
 
 def verify_model(
-    directory: str | os.PathLike[str], model: Any, examples: Any, time_axis: TimeAxis, progress: Progress
+    directory: str | os.PathLike[str],
+    model: Any,
+    examples: Any,
+    time_axis: TimeAxis,
+    thorough: bool,
+    progress: Progress,
 ) -> Report:
     """See `processor.model.convert.verify`."""
     began = time.perf_counter()
@@ -114,8 +124,9 @@ def verify_model(
         given = given_sequences(examples, built.interface)
         # The engine goes by the artifact's names, the sequences by the model's.
         checked = replace(artifact, inputs=built.interface.inputs, outputs=built.interface.outputs)
-        truth = _truth(built)
-        checked, certificate = certify(checked, built, truth, given, progress, loaded.described)
+        budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
+        truth = _truth(built, checked, budget)
+        checked, certificate = certify(checked, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(checked, truth, examples, built.interface)
     report = _report(replace(checked, inputs=artifact.inputs), loaded, certificate, Path(directory), began)
     if not certificate.passed:
@@ -136,11 +147,24 @@ def truth_of(model: Any, mode: str, length: int | None) -> Truth:
         ConversionRefused, ConfigError: as `convert`.
     """
     loaded = load(model)
-    return _truth(build(loaded.model, mode, length, None, loaded.source))
+    built = build(loaded.model, mode, length, None, loaded.source)
+    return _truth(built, None, DEFAULT)
 
 
-def _truth(built: Built) -> Truth:
-    return Truth(built.model, built.structure, built.interface, at_length=built.at_length)
+def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
+    """`artifact`: its step graph has the size of what runs whole, where there is no graph of calls."""
+    if built.graph is not None:
+        one = sample_bytes(built.graph)
+    else:
+        one = row_bytes(artifact) // (built.length or 1) if artifact else 1
+    return Truth(
+        built.model,
+        built.structure,
+        built.interface,
+        at_length=built.at_length,
+        sample_bytes=max(1, one),
+        held=budget.held,
+    )
 
 
 def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: bytes) -> Artifact:
@@ -155,6 +179,7 @@ def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: 
         initial_state=step.initial,
         fingerprint=0,
         tile=None,
+        most_rows=None,
         exact_prefix=built.exact_prefix,
         tolerance=tolerance,
         certificate={},
@@ -219,7 +244,7 @@ def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
     error = "" if failure.error is None else f" (error {failure.error:.1e}, tolerance {certificate.tolerance:.0e})"
     cause, remedies = f"{failure.name}: {failure.detail}{error}.", []
     if certificate.explained_by_rounding:
-        enough = 10.0 ** math.ceil(math.log10(2 * max(certificate.errors.values())))
+        enough = 10.0 ** math.ceil(math.log10(2 * certificate.greatest))
         cause += (
             f" Its own float32 answers are up to {certificate.rounding:.1e} from exact ones: no step can be nearer."
         )

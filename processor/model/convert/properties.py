@@ -5,6 +5,9 @@ Each property is a function of a `Subject` that returns a `Finding`. They ask no
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processor.model.artifact import Artifact
+    from processor.model.convert.budget import Stage
     from processor.types import Features, Float32Array
 
 MOST_ROWS: Final = 512
@@ -28,7 +32,8 @@ SEQUENCE: Final = 512
 LONG_RUN = 10_000
 """Samples of the long run."""
 _GARBAGE: Final = (np.nan, np.inf, -3e38)
-_SIZES: Final = (1, 2, 3, 4, 7, 8, 16, 33, 64, 100, 128, 255, 256, 511, 512)
+_SIZES: Final = (1, 8, 64, 3, 512, 33, 2, 4, 7, 16, 100, 128, 255, 256, 511)
+"""The most telling first: where a step is dear, not all of them are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,15 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact's step under test, and sequences for its inputs."""
+    """An artifact's step under test, and sequences for its inputs. `most_rows`: stepped at once."""
 
     artifact: Artifact
     sequences: Sequences
+    most_rows: int = MOST_ROWS
 
     def engine(self) -> Engine:
         """An engine that has stepped nothing yet."""
-        return Engine(self.artifact, max_rows=MOST_ROWS)
+        return Engine(self.artifact, max_rows=self.most_rows)
 
     def step(self, engine: Engine, samples: Features, state: Float32Array) -> tuple[Float32Array, Float32Array]:
         """All outputs flattened beside each other, and the new state: what is compared bit by bit."""
@@ -71,16 +77,39 @@ class Subject:
             states.append(at)
         return np.stack(answers, axis=1), np.stack(states, axis=1)
 
+    def answers(self, sequences: Sequences, after: list[int], seconds: float = math.inf) -> dict[int, Float32Array]:
+        """R sequences of T samples -> flattened outputs [R, n] after so many samples each, and nothing between.
+
+        `after` rises. It stops early where the next of them is expected to take longer than the seconds that are left.
+        """
+        engine, began = self.engine(), time.perf_counter()
+        kept: dict[int, Float32Array] = {}
+        at, start = engine.initial_state(sequences.rows), 0
+        for stop in after:
+            spent = time.perf_counter() - began
+            if kept and spent * stop / start > seconds:
+                break
+            for t in range(start, stop):
+                outputs, at = self.step(engine, sequences.at(t), at)
+            kept[stop], start = outputs, stop
+        return kept
+
     def many_rows(self, rows: int) -> tuple[Features, Float32Array]:
         """Samples and states of keys of all ages: `rows` of each."""
-        _, states = self.run(self.engine(), self.sequences)
-        count, length = states.shape[:2]
-        ages = np.concatenate([self.engine().initial_state(count)[:, None], states[:, :-1]], axis=1)
-        chosen = np.random.default_rng(1).integers(0, count * length, rows)
+        count, length = self.sequences.rows, self.sequences.length
+        keys, ages = np.divmod(np.random.default_rng(1).integers(0, count * length, rows), length)
         samples = [self.sequences.at(t) for t in range(length)]
-        stacked = {name: np.stack([some[name] for some in samples], axis=1) for name in samples[0]}
-        features = {name: some.reshape(count * length, *some.shape[2:])[chosen] for name, some in stacked.items()}
-        return features, ages.reshape(count * length, self.artifact.words)[chosen]
+        features = {
+            name: np.stack([samples[age][name][key] for key, age in zip(keys, ages, strict=True)])
+            for name in samples[0]
+        }
+        engine, states = self.engine(), np.empty((rows, self.artifact.words), np.float32)
+        at = engine.initial_state(count)
+        for t in range(length):
+            now = ages == t
+            states[now] = at[keys[now]]
+            _, at = self.step(engine, samples[t], at)
+        return features, states
 
 
 def some_rows(features: Features, rows: Any) -> dict[str, NDArray[Any]]:
@@ -92,27 +121,32 @@ def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return one.tobytes() == other.tobytes()
 
 
-def rows_alone(subject: Subject) -> Finding:
+def rows_alone(subject: Subject, stage: Stage | None = None) -> Finding:
     """A row's bits are the same in every bucket, at every place in it, beside every neighbour, NaN among them."""
-    engine, name = subject.engine(), "a row by itself"
-    samples, states = subject.many_rows(MOST_ROWS)
+    engine, name, most = subject.engine(), "a row by itself", subject.most_rows
+    samples, states = subject.many_rows(most)
     truth = np.concatenate(subject.step(engine, samples, states), axis=1)
     rng = np.random.default_rng(2)
-    for turn, size in enumerate(_SIZES):
-        rows = rng.permutation(MOST_ROWS)[:size]
-        answer = np.concatenate(subject.step(engine, some_rows(samples, rows), states[rows]), axis=1)
-        if not same_bits(answer, truth[rows]):
-            return Finding(name, False, f"{size} rows at once give other bits than {MOST_ROWS}")
-        spoilt = rng.random(size) < 0.5
-        bad_samples, bad_states = some_rows(samples, rows), states[rows].copy()
-        garbage = _GARBAGE[turn % len(_GARBAGE)]
-        for values in bad_samples.values():
-            values[spoilt] = garbage if values.dtype.kind == "f" else 0
-        bad_states[spoilt, : subject.artifact.float_words] = garbage
-        answer = np.concatenate(subject.step(engine, bad_samples, bad_states), axis=1)
-        if not same_bits(answer[~spoilt], truth[rows][~spoilt]):
-            return Finding(name, False, f"{garbage} in neighbouring rows changes a row, {size} rows at once")
-    tile = f"tiles of {subject.artifact.tile}" if subject.artifact.tile else f"1 to {MOST_ROWS} rows"
+    tried: list[int] = []
+    for turn, size in enumerate(size for size in _SIZES if size <= most):
+        if stage is not None and not stage.allows(size):
+            continue
+        with contextlib.nullcontext() if stage is None else stage.measured(size):
+            rows = rng.permutation(most)[:size]
+            answer = np.concatenate(subject.step(engine, some_rows(samples, rows), states[rows]), axis=1)
+            if not same_bits(answer, truth[rows]):
+                return Finding(name, False, f"{size} rows at once give other bits than {most}")
+            spoilt = rng.random(size) < 0.5
+            bad_samples, bad_states = some_rows(samples, rows), states[rows].copy()
+            garbage = _GARBAGE[turn % len(_GARBAGE)]
+            for values in bad_samples.values():
+                values[spoilt] = garbage if values.dtype.kind == "f" else 0
+            bad_states[spoilt, : subject.artifact.float_words] = garbage
+            answer = np.concatenate(subject.step(engine, bad_samples, bad_states), axis=1)
+            if not same_bits(answer[~spoilt], truth[rows][~spoilt]):
+                return Finding(name, False, f"{garbage} in neighbouring rows changes a row, {size} rows at once")
+        tried.append(size)
+    tile = f"tiles of {subject.artifact.tile}" if subject.artifact.tile else f"{len(tried)} sizes from 1 to {most} rows"
     return Finding(name, True, f"same bits in {tile}, in any order, beside NaN, infinities and garbage")
 
 

@@ -110,6 +110,24 @@ def random_sequences(interface: Interface, length: int, seed: int = 0) -> Sequen
     return Sequences(interface, values)
 
 
+def plain_sequences(interface: Interface, length: int, rows: int, seed: int) -> Sequences:
+    """Any number of sequences, as a model may see them: normal numbers, of a third of the size in each second row;
+    tokens drawn alike from the vocabulary; one sample of ten missing where the model knows such."""
+    rng = np.random.default_rng(seed)
+    values: dict[str, NDArray[Any]] = {}
+    for entry in interface.entries:
+        shape = (rows, *([] if entry.time is None else [length]), *entry.spec.shape)
+        if entry.spec.dtype == "int32":
+            values[entry.spec.name] = rng.integers(0, entry.vocabulary or _MOST_TOKENS, shape, np.int32)
+            continue
+        numbers = rng.standard_normal(shape, np.float32)
+        numbers[::2] *= np.float32(1 / 3)
+        if entry.missing is not None and entry.time is not None:
+            numbers[rng.random((rows, length)) < 0.1] = entry.missing
+        values[entry.spec.name] = numbers
+    return Sequences(interface, values)
+
+
 def extreme_sequences(interface: Interface, length: int) -> Sequences:
     """The same with numbers from hardly any to FARTHEST; tokens as they are."""
     plain = random_sequences(interface, length, 9)

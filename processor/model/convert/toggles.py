@@ -83,6 +83,43 @@ def _with_states(layer: Any) -> Any:
     return called
 
 
+def folded(owner: Any) -> contextlib.AbstractContextManager[None]:
+    """TimeDistributed hands all samples of all rows to the layer inside at once, as rows of one batch.
+
+    Keras (3.15.1) calls the layer inside once for each sample of a known length, which is a graph of as many copies.
+    Of an unknown length, it runs over the axis of the batch instead of that of time (`ops.arange(input_shape[0])`).
+    """
+    return changed(*((layer, "call", _at_once(layer)) for layer in distributed(owner)))
+
+
+def distributed(owner: Any) -> list[Any]:
+    """The TimeDistributed layers inside."""
+    return [layer for layer in _inside(owner) if isinstance(layer, keras.layers.TimeDistributed)]
+
+
+def _at_once(layer: Any) -> Any:
+    """The call of a TimeDistributed layer on rows of samples."""
+    inner = layer.layer
+
+    def rows(tensor: Any) -> Any:
+        return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], 0))
+
+    def called(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        options: dict[str, Any] = {}
+        if inner._call_has_mask_arg and mask is not None:
+            options["mask"] = rows(mask)
+        if inner._call_has_training_arg:
+            options["training"] = training
+        flat = rows(inputs)
+        flat.set_shape((None, *inputs.shape[2:]))
+        output = inner.call(flat, **options)
+        answer = tf.reshape(output, tf.concat([tf.shape(inputs)[:2], tf.shape(output)[1:]], 0))
+        answer.set_shape((*inputs.shape[:2], *output.shape[1:]))
+        return answer
+
+    return called
+
+
 def is_bound(owner: Any) -> bool:
     """Whether a layer inside ties the model to its batch, its length or its past."""
     return any(getattr(layer, name, False) for layer in _inside(owner) for name in ("stateful", "unroll"))

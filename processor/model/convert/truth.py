@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from processor.model.convert.budget import DEFAULT
 from processor.model.convert.interface import symbolic
-from processor.model.convert.toggles import free, is_bound
+from processor.model.convert.toggles import distributed, folded, free, is_bound
 from processor.model.convert.twins import precisions, twin
 
 if TYPE_CHECKING:
@@ -38,11 +39,22 @@ _MOST_AS_WRITTEN: Final = 64
 class Truth:
     """The trained model (or its twin), asked about whole sequences of any number of rows.
 
-    `at_length`: it is asked about sequences of its own length only, so that nothing has to take any other.
+    `at_length`: it is asked about sequences of its own length only, so that nothing has to take any other;
+    `sample_bytes`: what a pass holds of each sample of a row; `held`: what it may hold at once.
     """
 
-    def __init__(self, model: Any, structure: Any, interface: Interface, *, at_length: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        structure: Any,
+        interface: Interface,
+        *,
+        at_length: bool = False,
+        sample_bytes: int = 1,
+        held: int = DEFAULT.held,
+    ) -> None:
         self.model, self.structure, self.interface, self._at_length = model, structure, interface, at_length
+        self._sample_bytes, self._held = sample_bytes, held
         self.low_precision = sorted(precisions(model) - _EXACT)
         entries = interface.entries
         is_free = not is_bound(model) and all(entry.batch_shape[0] is None for entry in entries)
@@ -53,14 +65,21 @@ class Truth:
             self._twin, self.source = self._make("float32"), "its float32 twin"
         elif is_free:
             self.source = "the model itself"
+            if distributed(model):
+                self.source += ", with TimeDistributed on all samples at once"
         else:
             self._twin, self.source = self._make(), "its twin for any batch and length"
         self._whole = self._function(self._twin)
 
     @property
     def is_model(self) -> bool:
-        """Whether the judge is the very model, or a twin that has to be held against it."""
-        return self._twin is None
+        """Whether the judge is the very model as Keras runs it, or has to be held against that."""
+        return self._twin is None and not distributed(self.model)
+
+    @property
+    def longest(self) -> int:
+        """The longest sequence of which a pass of one row holds no more than it may."""
+        return max(1, self._held // self._sample_bytes)
 
     @property
     def over_time(self) -> list[bool]:
@@ -68,11 +87,19 @@ class Truth:
 
     def whole(self, sequences: Sequences) -> list[Array]:
         """Each output as the model gives it, [R, T, ...] where it has time."""
-        return self._by_time(self._whole(sequences.whole()))
+        return _joined([self._by_time(self._whole(some.whole())) for some in self._parts(sequences)])
 
     def newest(self, sequences: Sequences) -> list[Array]:
         """Each output after the last sample, [R, *output shape]."""
-        return [y[:, -1] if over else y for y, over in zip(self.whole(sequences), self.over_time, strict=True)]
+        return _joined([self._newest(self._whole, some) for some in self._parts(sequences)])
+
+    def newest_exact(self, sequences: Sequences) -> list[Array] | None:
+        """The same computed in float64; None where the model has no such twin."""
+        try:
+            _, function = self._exact
+            return _joined([self._newest(function, some) for some in self._parts(sequences, copies=2)])
+        except Exception:  # a layer or an operation of the user's own need not know float64
+            return None
 
     def rounding(self, sequences: Sequences) -> float:
         """What float32 costs the model itself: how far its answers may be from exact ones, which no step can better.
@@ -81,16 +108,30 @@ class Truth:
         so rearranged by TensorFlow) and as written, against the same in float64; and the float64 answers when every
         weight is rounded otherwise. 0 where there is no such twin: then rounding explains nothing.
         """
-        inputs = sequences.whole()
         try:
-            twin, function = self._exact
-            exact = function(inputs)
-            others = [self._whole(inputs), *_rounded_otherwise(twin, lambda: function(inputs))]
-            if sequences.length <= _MOST_AS_WRITTEN:
-                others.append(self._function(self._twin, traced=False)(inputs))
+            return max(self._rounding(some) for some in self._parts(sequences, copies=6))
         except Exception:  # a layer or an operation of the user's own need not know float64
             return 0.0
+
+    def _rounding(self, sequences: Sequences) -> float:
+        inputs = sequences.whole()
+        twin, function = self._exact
+        exact = function(inputs)
+        others = [self._whole(inputs), *_rounded_otherwise(twin, lambda: function(inputs))]
+        if sequences.length <= _MOST_AS_WRITTEN:
+            others.append(self._function(self._twin, traced=False)(inputs))
         return max(scaled_error(a, b) for other in others for a, b in zip(other, exact, strict=True))
+
+    def _newest(self, function: Callable[[list[Array]], list[Array]], sequences: Sequences) -> list[Array]:
+        answers = zip(self._by_time(function(sequences.whole())), self.over_time, strict=True)
+        # A copy, so that the answers to the samples before do not stay in memory with it.
+        return [y[:, -1].copy() if over else y for y, over in answers]
+
+    def _parts(self, sequences: Sequences, copies: int = 1) -> Iterator[Sequences]:
+        """The rows, as many at once as memory allows."""
+        rows = max(1, self._held // (self._sample_bytes * copies * sequences.length))
+        for start in range(0, sequences.rows, rows):
+            yield sequences.chosen(slice(start, start + rows))
 
     @cached_property
     def _exact(self) -> tuple[Any, Callable[[list[Array]], list[Array]]]:
@@ -103,7 +144,8 @@ class Truth:
 
         `sequences` are repeated and cut to that shape. The states of a stateful model are put back.
         """
-        rows = next((e.batch_shape[0] for e in self.interface.entries if e.batch_shape[0]), None) or sequences.rows
+        fixed = next((e.batch_shape[0] for e in self.interface.entries if e.batch_shape[0]), None)
+        rows = fixed or min(sequences.rows, max(1, self.longest // (self.interface.length or sequences.length)))
         length = self.interface.length or sequences.length
         asked = sequences.of_shape(rows, length)
         inputs = [
@@ -115,7 +157,7 @@ class Truth:
             )
         mine = self._by_time([np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers])
         error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
-        allowed = max((_ROUNDINGS * _epsilon(kind) for kind in self.low_precision), default=0.0)
+        allowed = max(_ROUNDINGS * _epsilon(kind) for kind in self.low_precision or ["float32"])
         shapes = " and ".join(f"({', '.join(map(str, values.shape))})" for values in asked.whole())
         return error, allowed, shapes
 
@@ -149,7 +191,7 @@ class Truth:
             structured = (
                 list(inputs) if other is not None else keras.tree.pack_sequence_as(self.structure, list(inputs))
             )
-            with free(model):
+            with free(model), folded(model):
                 return list(keras.tree.flatten(model(structured, training=False)))
 
         if self._at_length:
@@ -168,31 +210,29 @@ class Truth:
             cast = [tf.cast(values, kind) for values, kind in zip(inputs, kinds, strict=True)]
             return [np.asarray(output) for output in function(*cast)]
 
-        def on_squares(inputs: list[Array]) -> list[Array]:
-            rows = len(inputs[0])
-            length = next(x.shape[e.time] for x, e in zip(inputs, entries, strict=True) if e.time is not None)
-            parts = []
-            for start in range(0, rows, length):
-                known = min(length, rows - start)
-                some = [np.resize(x[start : start + known], (length, *x.shape[1:])) for x in inputs]
-                parts.append([output[:known] for output in on_numbers(some)])
-            return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return on_numbers
 
-        # Where a function knows neither batch nor length, Keras' TimeDistributed takes the one for the other. It is
-        # right where both are equal; its way out, a call without a function, takes ten times as long.
-        layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.TimeDistributed)]
-        return on_squares if layers and not self._at_length else on_numbers
+
+def _joined(parts: list[list[Array]]) -> list[Array]:
+    """The outputs of all rows, of those of some of them."""
+    return parts[0] if len(parts) == 1 else [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 def scaled_error(got: Array, truth: Array) -> float:
     """The greatest |error| / max(1, |truth|), over what the truth has a finite number for."""
-    finite = np.isfinite(truth)
-    if not finite.any():
-        return 0.0
-    known = truth[finite].astype(np.float64)
+    return float(row_errors(got[None], truth[None]).max())
+
+
+def row_errors(got: Array, truth: Array) -> NDArray[np.float64]:
+    """[R, ...] each -> the greatest |error| / max(1, |truth|) of each row; what the truth has no finite number for does
+    not count."""
+    known = truth.reshape(len(truth), -1).astype(np.float64)
+    finite = np.isfinite(known)
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(got[finite].astype(np.float64) - known) / np.maximum(1.0, np.abs(known))
-    return float(np.where(np.isnan(error), np.inf, error).max())
+        error = np.abs(got.reshape(known.shape).astype(np.float64) - known) / np.maximum(1.0, np.abs(known))
+    error = np.where(finite, np.where(np.isnan(error), np.inf, error), 0.0)
+    greatest: NDArray[np.float64] = error.max(axis=1, initial=0.0)
+    return greatest
 
 
 def _rounded_otherwise(model: Any, answer: Callable[[], list[Array]]) -> list[list[Array]]:
@@ -209,7 +249,7 @@ def _rounded_otherwise(model: Any, answer: Callable[[], list[Array]]) -> list[li
 
 
 def _epsilon(kind: str) -> float:
-    return {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(kind, 2.0**-7)
+    return {"float32": 2.0**-24, "float16": 2.0**-10, "bfloat16": 2.0**-7}.get(kind, 2.0**-7)
 
 
 class _states_put_back:  # noqa: N801 - reads as the statement that it is
