@@ -72,6 +72,16 @@ def test_while_a_reset_has_not_ended_nobody_goes_on(committed: int | None) -> No
     assert "the same `processor reset` again" in refusal.value.hint
 
 
+def test_states_that_are_complete_are_not_rebuilt_from_what_retention_has_left() -> None:
+    """The group was away for too long, but there is nothing to replay."""
+    found = replace(FOUND, position=replace(POSITION, replay_from=100), low=120)
+    with pytest.raises(Incompatible, match="stands at 100, but the input begins at 120") as refusal:
+        locate(found)
+    assert "processing.accept_gap" in refusal.value.hint
+    assert "reset" not in refusal.value.hint
+    assert locate(replace(found, accept_gap=True)) == Entry(120, 5000, 120, missing=20)
+
+
 @pytest.mark.parametrize(
     ("changed", "fact", "ways"),
     [

@@ -15,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from protocol import kept, rules
@@ -24,6 +25,7 @@ from protocol.shrink import made_explicit, shrink
 from protocol.stand_ins import OUTSIDE, replaced
 from protocol.themes import THEMES
 from protocol.truth import Violation
+from protocol.vary import vary
 from protocol.world import play
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 KEPT_EACH: Final = 2
 """Histories of a mutant that are kept: a change of the code may turn one of them into another."""
 _CHUNK: Final = 50
+_VARIED: Final = 300
 
 
 def first_failure(
@@ -102,10 +105,21 @@ def catches(history: History, mutant: Mutant) -> bool:
 
 
 def find(name: str, options: argparse.Namespace) -> list[History]:
-    """The histories that catch a mutant: those that are kept and still do, and what is missing of them."""
-    mutant = MUTANTS[name]
+    """The histories that catch a mutant: those that are kept and still do, and what is missing of them.
+
+    What is missing is first looked for near those that were kept.
+    """
+    mutant, former = MUTANTS[name], kept.load().get(name, [])
     with replaced(OUTSIDE):
-        found = [history for history in kept.load().get(name, []) if catches(history, mutant)]
+        found = [history for history in former if catches(history, mutant)]
+        for seed in range(_VARIED if former else 0):
+            if len(found) >= options.each:
+                break
+            random = Random(seed)
+            near = vary(random.choice(former), random)
+            if catches(near, mutant) and failure_of(near) is None:
+                found.append(near)
+                print(f"{name}: variation {seed}", flush=True)
     seeds = iter(range(options.first, options.first + options.count))
     theme = options.theme or mutant.theme
     while len(found) < options.each:
