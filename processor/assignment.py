@@ -1,9 +1,9 @@
-"""Partitions come, are restored, replay in silence, run, and leave: the one way back, a bounded piece at a time.
+"""Partitions come, are restored, replay without publishing, run, leave: the one way back, a bounded piece at a time.
 
     1. Open the store. One that is corrupt is wiped and rebuilt.
     2. Restore: the changelog's tail up to the high watermark that was asked for after the assignment.
     3. Ask for the group's committed offset, stable, and let `locate` decide where to go on.
-    4. Seek the input to `replay_from`; step what lies below the committed offset in silence; run.
+    4. Seek the input to `replay_from`; step what lies below the committed offset without publishing; run.
 
 A crash, an abort, a rebalance, a lost disk all take it from 1 or 2 on. `advance` does one piece for each partition and
 returns, so that polling never starves and other partitions go on. Nothing here commits: what is to be committed first
@@ -269,6 +269,7 @@ class Assignment:
             topic_id=self.identity.topic_id,
             partitions=self.identity.partitions,
             settings_hash=self.identity.settings_hash,
+            former_hash=self.identity.former_hash,
             fingerprint=self.identity.fingerprint,
             exactly_once=self.policy.exactly_once,
             from_latest=self.policy.from_latest,
@@ -285,7 +286,7 @@ class Assignment:
         way.entry = entry
         partition.persisted = found.position
         partition.place = Place(entry.replay_from, entry.stream_time)
-        partition.publish_from = entry.publish_from
+        partition.publish_from, partition.under_former_rules = entry.publish_from, entry.under_former_rules
         if entry.missing:
             self.metrics.gap(entry.missing)
             _LOG.warning("gap.accepted", partition=number, events=entry.missing)

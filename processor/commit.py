@@ -52,6 +52,13 @@ class Identity:
     fingerprint: int
     settings_hash: int
     partitions: int = 0  # of the input topic
+    former_hash: int | None = None  # of the same settings, as the former version counted them
+
+    def hash_of(self, partition: Partition) -> int:
+        """The settings' hash of a partition's positions."""
+        if partition.under_former_rules and self.former_hash is not None:
+            return self.former_hash
+        return self.settings_hash
 
 
 @dataclass(slots=True)
@@ -134,7 +141,7 @@ class Snapshots:
             committed=partition.committable,
             topic_id=self._identity.topic_id,
             fingerprint=self._identity.fingerprint,
-            settings_hash=self._identity.settings_hash,
+            settings_hash=self._identity.hash_of(partition),
             partitions=self._identity.partitions,
         )
 

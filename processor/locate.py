@@ -24,6 +24,7 @@ class Found:
     topic_id: str  # of the input as it is now
     partitions: int  # of the input as it is now
     settings_hash: int
+    former_hash: int | None  # of the same settings, as the former version counted them
     fingerprint: int
     exactly_once: bool
     from_latest: bool  # where a group without offsets begins
@@ -39,6 +40,7 @@ class Entry:
     publish_from: int
     is_new: bool = False  # neither offset nor position: both are to be committed before the first event
     missing: int = 0  # events of the replay that the input no longer holds
+    under_former_rules: bool = False  # the events are judged as the former version did, until nothing is left to replay
 
 
 def locate(found: Found) -> Entry:
@@ -64,11 +66,19 @@ def locate(found: Found) -> Entry:
         raise _moved(found, committed, position)
     if committed > found.high:
         raise _made_anew(found, f"The group stands at {committed}, and the topic ends at {found.high}.")
-    _check_same_settings(found, position, committed)
+    is_former = _is_former(found, position, committed)
+    if not is_former:
+        _check_same_settings(found, position, committed)
     missing = max(0, found.low - position.replay_from)
     if missing and not found.accept_gap:
         raise _gap(found, position, committed)
-    return Entry(position.replay_from + missing, position.stream_time, max(committed, found.low), missing=missing)
+    return Entry(
+        position.replay_from + missing,
+        position.stream_time,
+        max(committed, found.low),
+        missing=missing,
+        under_former_rules=is_former,
+    )
 
 
 def _check_same_past(found: Found, position: Position) -> None:
@@ -84,6 +94,11 @@ def _check_same_past(found: Found, position: Position) -> None:
             "Run with the former artifact; or make the new model's states from all of the input "
             "(`processor reset --rebuild`), or begin with empty ones (`processor reset --here`).",
         )
+
+
+def _is_former(found: Found, position: Position, committed: int) -> bool:
+    """Whether the former version, under the same settings, left something to replay."""
+    return position.settings_hash == found.former_hash and position.replay_from < committed
 
 
 def _check_same_settings(found: Found, position: Position, committed: int) -> None:
@@ -119,9 +134,9 @@ def _moved(found: Found, committed: int, position: Position) -> Incompatible:
     return Incompatible(
         f"The group stands at {committed} in partition {found.partition}, its states at {position.committed}.",
         "Somebody moved the group on; the events between would be missing in the states.",
-        f"`processor reset --rebuild` steps all of the input in silence up to {committed}, and publishes from there; "
-        f"`processor reset --here` begins there with empty states; or set the group's offset to {position.committed} "
-        "again.",
+        f"`processor reset --rebuild` steps all of the input up to {committed} without publishing, and publishes from "
+        "there; `processor reset --here` begins there with empty states; or set the group's offset to "
+        f"{position.committed} again.",
     )
 
 

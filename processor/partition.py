@@ -7,7 +7,7 @@ The life cycle is the table `MOVES`; a missing cell raises. Invariants:
 - `seen_end` is an offset below which every event was stepped: the client has read up to there, and what lies between
   the last event and it is markers and aborted records. `place` follows it (`pass_end`).
 - `publish_from` is the group's committed offset, as asked at the last entry to the way back: events below it are
-  replayed in silence. What a commit sends is `committable`, never below it.
+  replayed without publishing. What a commit sends is `committable`, never below it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Phase(StrEnum):
     ASSIGNED = "assigned"  # given to this process; its store is not open yet
     RESTORING = "restoring"  # the store is brought to the end of the changelog
-    REPLAYING = "replaying"  # input below the committed offset is stepped again, in silence
+    REPLAYING = "replaying"  # input below the committed offset is stepped again, without publishing
     RUNNING = "running"
     CLOSED = "closed"
 
@@ -70,6 +70,7 @@ class Partition:
         self.place = Place(0)
         self.publish_from = 0
         self.seen_end = 0
+        self.under_former_rules = False  # the former version left something to replay: see `locate`
         self.rebuilt = 0  # times that its store was found corrupt and wiped
         self.persisted: Position | None = None  # the newest position that store and changelog hold
 

@@ -67,13 +67,16 @@ class Pipeline:
         self._statics = static_slots(artifact.inputs, artifact.layout)
         self._float_words = sum(slot.stop - slot.start for slot in artifact.layout if slot.dtype == "float32")
 
-    def decode(self, batch: Batch) -> Work:
-        """The batch as columns. A pure function of the batch."""
+    def decode(self, batch: Batch, partitions: Mapping[int, Partition]) -> Work:
+        """The batch as columns. A pure function of the batch, and of which partitions are under former rules."""
         edges = np.flatnonzero(np.diff(batch.partitions)) + 1
         starts = [0, *edges.tolist()]
         stops = [*edges.tolist(), len(batch)]
         numbers = batch.partitions[starts].tolist()
-        return Work(batch, self._decoder.decode(batch), list(zip(numbers, starts, stops, strict=True)))
+        # The former version knew no `max_behind_seconds`.
+        former = frozenset(number for number in numbers if partitions[number].under_former_rules)
+        events = self._decoder.decode(batch, without_behind=former)
+        return Work(batch, events, list(zip(numbers, starts, stops, strict=True)))
 
     def step(self, work: Work, partitions: Mapping[int, Partition], most_rows: int) -> Produced:
         """Steps the next slice of `work`, at most `most_rows` events, and moves the partitions' places over it.

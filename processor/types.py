@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"
     WRONG_STATIC = "wrong_static"
     TIME_AHEAD = "time_ahead"
+    TIME_BEHIND = "time_behind"
     LATE = "late"
     TOO_LARGE = "too_large"
 

@@ -12,7 +12,7 @@ Invariants
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from processor.codec.times import TimeLimits
     from processor.types import Batch, BoolArray, Features, Int64Array
-
-GREATEST_TIME: Final = 8_640_000_000_000_000
-"""ms before or after the epoch: the range of ECMAScript's Date (ECMA-262, 21.4.1.1), some 270,000 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +51,28 @@ class ValueDecoder(Protocol):
 class EventDecoder:
     """Decodes batches of one input topic.
 
-    values: the format's decoder. max_ahead_ms: an event whose time is later than its record's timestamp by more is bad
-    (0: off). largest_key: events whose key is longer, in bytes, are bad (None: any length goes).
+    values: the format's decoder. times: how far an event's time may lie from its record's timestamp.
+    largest_key: events whose key is longer, in bytes, are bad (None: any length goes).
     """
 
-    def __init__(self, values: ValueDecoder, *, max_ahead_ms: int, largest_key: int | None) -> None:
+    def __init__(self, values: ValueDecoder, *, times: TimeLimits, largest_key: int | None) -> None:
         self._values = values
-        self._max_ahead_ms = max_ahead_ms
+        self._times = times
         self._largest_key = largest_key
 
-    def decode(self, batch: Batch) -> Events:
-        """The events of a batch, aligned with it. Never raises for what a record holds: a bad row says why."""
+    def decode(self, batch: Batch, without_behind: frozenset[int] = frozenset()) -> Events:
+        """The events of a batch, aligned with it. Never raises for what a record holds: a bad row says why.
+
+        without_behind: partitions in which an event's time may be any distance behind its record's timestamp.
+        """
         if all(batch.keys) and all(batch.values) and not self._any_key_too_large(batch.keys):
             # The usual batch: every row has a key and a value, and nothing needs to be moved around.
             kind = np.zeros(len(batch), np.uint8)
-            return self._finish(batch, kind, self._values.decode(batch.values), {})  # type: ignore[arg-type]
+            return self._finish(batch, kind, self._values.decode(batch.values), {}, without_behind)  # type: ignore[arg-type]
         kind, bad = self._judge_records(batch)
         rows = np.flatnonzero(kind == Kind.SAMPLE)
         values = self._values.decode([batch.values[row] for row in rows.tolist()])  # type: ignore[misc]
-        return self._finish(batch, kind, _spread(values, rows, len(batch)), bad)
+        return self._finish(batch, kind, _spread(values, rows, len(batch)), bad, without_behind)
 
     def _any_key_too_large(self, keys: list[bytes | None]) -> bool:
         return self._largest_key is not None and max(map(len, keys), default=0) > self._largest_key  # type: ignore[arg-type]
@@ -97,7 +98,14 @@ class EventDecoder:
             kinds.append(Kind.BAD)
         return np.array(kinds, np.uint8), bad
 
-    def _finish(self, batch: Batch, kind: NDArray[np.uint8], values: Values, bad: dict[int, BadEvent]) -> Events:
+    def _finish(
+        self,
+        batch: Batch,
+        kind: NDArray[np.uint8],
+        values: Values,
+        bad: dict[int, BadEvent],
+        without_behind: frozenset[int],
+    ) -> Events:
         """Default the times, judge them, and blank the rows that are no samples."""
         if values.bad:
             bad.update(values.bad)
@@ -107,7 +115,7 @@ class EventDecoder:
         if not values.has_time.all():
             time = np.where(values.has_time, time, batch.timestamps)
             time[~sample] = 0
-        unfit = self._judge_times(batch, time, sample)
+        unfit = self._times.unfit(batch, time, sample, without_behind)
         if unfit:
             rows = list(unfit)
             flags = (values.has_sequence, values.start, values.end, *values.given.values())
@@ -126,25 +134,6 @@ class EventDecoder:
             bad=dict(sorted(bad.items())),
             given=values.given,
         )
-
-    def _judge_times(self, batch: Batch, time: Int64Array, sample: BoolArray) -> dict[int, BadEvent]:
-        unfit: dict[int, BadEvent] = {}
-        # A value's own time was judged by its format, so what is out of range here came from the record.
-        beyond = sample & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))
-        for row in beyond.nonzero()[0].tolist():
-            detail = f"no time, and the record's timestamp {time[row]} is beyond +-{GREATEST_TIME} ms"
-            unfit[row] = BadEvent(Reason.WRONG_TYPE, detail)
-        if self._max_ahead_ms:
-            # A record without a timestamp (-1) gives nothing to compare with.
-            ahead = sample & (batch.timestamps >= 0) & (time - self._max_ahead_ms > batch.timestamps)
-            for row in ahead.nonzero()[0].tolist():
-                stamp = int(batch.timestamps[row])
-                detail = (
-                    f"time {time[row]} is {time[row] - stamp} ms ahead of the record's timestamp {stamp}, "
-                    f"and at most {self._max_ahead_ms} ms are allowed"
-                )
-                unfit.setdefault(row, BadEvent(Reason.TIME_AHEAD, detail))
-        return unfit
 
 
 def _spread(values: Values, rows: NDArray[np.intp], n: int) -> Values:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from processor.codec.events import GREATEST_TIME, Values
+from processor.codec.events import Values
 from processor.codec.float32_layout import END, EXTRAS, HAS_SEQUENCE, HAS_TIME, KNOWN_FLAGS, START, joined, words
 from processor.codec.framing import foreign
+from processor.codec.times import GREATEST_TIME, other_unit
 from processor.types import BadEvent, Reason
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Float32ValueDecoder:
         time = columns["time"]
         beyond = ((columns["flags"] & HAS_TIME) != 0) & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))
         for row in np.flatnonzero(beyond).tolist():
-            detail = f"time {time[row]} is beyond +-{GREATEST_TIME} ms"
+            detail = f"time {time[row]} is beyond +-{GREATEST_TIME} ms{other_unit(int(time[row]))}"
             unfit.setdefault(row, BadEvent(Reason.WRONG_TYPE, detail))
         return unfit
 

@@ -13,6 +13,7 @@ from processor.codec.float32_events import Float32ValueDecoder
 from processor.codec.float32_predictions import Float32PredictionEncoder
 from processor.codec.json_events import JsonValueDecoder
 from processor.codec.json_predictions import JsonPredictionEncoder
+from processor.codec.times import TimeLimits
 from processor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,19 +59,21 @@ def event_decoder(
     inputs: Sequence[TensorSpec],
     *,
     max_ahead_ms: int,
+    max_behind_ms: int = 0,
     largest_key: int | None = None,
 ) -> EventDecoder:
     """The decoder of an input topic in `format`, for a model with these inputs.
 
-    max_ahead_ms: an event whose time is later than its record's timestamp by more is bad; 0: off. largest_key: the most
-    bytes that a key may have. Raises ConfigError for a format that is none, or a model without inputs.
+    max_ahead_ms, max_behind_ms: an event whose time is later, or earlier, than its record's timestamp by more is bad;
+    0: off. largest_key: the most bytes that a key may have. Raises ConfigError for a format that is none, or a model
+    without inputs.
     """
     make = FORMATS[format].values if format in FORMATS else None
     if make is None:
         raise _no_such_format("input.format", format, [name for name, known in FORMATS.items() if known.values])
     if not inputs:
         raise ConfigError("The model's inputs can't be read from events: it has none", "", "Convert a model that has.")
-    return EventDecoder(make(inputs), max_ahead_ms=max_ahead_ms, largest_key=largest_key)
+    return EventDecoder(make(inputs), times=TimeLimits(max_ahead_ms, max_behind_ms), largest_key=largest_key)
 
 
 def prediction_encoder(format: str, outputs: Sequence[TensorSpec], model_id: str) -> PredictionEncoder:

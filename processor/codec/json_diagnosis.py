@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from processor.codec.events import GREATEST_TIME
 from processor.codec.float32_layout import EXTRAS, words
 from processor.codec.framing import foreign
+from processor.codec.times import GREATEST_TIME, other_unit
 from processor.types import BadEvent, Reason
 
 if TYPE_CHECKING:
@@ -209,10 +209,12 @@ def _fits_float32(number: Any) -> bool:
 def _judge_integer(given: Any, limits: tuple[int, int], path: str) -> None:
     least, greatest = limits
     if not isinstance(given, _Integer):
-        raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} where an integer is wanted")
+        unit = " of milliseconds" if limits is TIMES else ""
+        raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} where an integer{unit} is wanted")
     # 20 characters hold every integer of 64 bits; longer ones are never converted, which would take quadratic time.
     if len(given) > 20 or not least <= int(given) <= greatest:
-        raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} is not within {least} to {greatest}")
+        hint = other_unit(int(given)) if limits is TIMES and len(given) <= 20 else ""
+        raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} is not within {least} to {greatest}{hint}")
 
 
 def _wanted(shape: tuple[int, ...]) -> str:

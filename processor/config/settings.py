@@ -214,7 +214,7 @@ class StateSettings(Section):
 
 
 class SequenceSettings(Section):
-    """When a key's state starts afresh, beyond what the artifact's mode says; all off by default."""
+    """When a key's state starts afresh, beyond what the artifact's mode says, and which times are plausible."""
 
     gap_seconds: Seconds = 0.0
     """Start afresh after this much event time since the key's last event; 0: off."""
@@ -222,6 +222,8 @@ class SequenceSettings(Section):
     """Forget keys that were unseen for longer than this, in event time; 0: off."""
     max_ahead_seconds: Seconds = 86_400.0
     """An event whose time is later than its record's timestamp by more than this is bad; 0: off."""
+    max_behind_seconds: Seconds = 946_728_000.0
+    """An event whose time is earlier than its record's timestamp by more than this is bad: 30 years, so that a time in seconds is found; 0: off."""  # noqa: E501
     allowed_lateness_seconds: Seconds = 0.0
     """Events older than the stream time by more than this go to the dead-letter topic; 0: any lateness is accepted."""
 
@@ -239,6 +241,11 @@ class SequenceSettings(Section):
     def max_ahead_ms(self) -> int:
         """`max_ahead_seconds` in milliseconds; 0: off."""
         return _milliseconds(self.max_ahead_seconds)
+
+    @property
+    def max_behind_ms(self) -> int:
+        """`max_behind_seconds` in milliseconds; 0: off."""
+        return _milliseconds(self.max_behind_seconds)
 
     @property
     def allowed_lateness_ms(self) -> int:

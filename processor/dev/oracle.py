@@ -84,6 +84,7 @@ class Rules:
     gap_seconds: float = 0
     idle_seconds: float = 0
     max_ahead_seconds: float = 86400
+    max_behind_seconds: float = 946_728_000
     allowed_lateness_seconds: float = 0
     largest_key: int = 0
 
@@ -235,6 +236,9 @@ def _read(record: InputRecord, rules: Rules) -> _Event | None:
     ahead = rules.max_ahead_seconds * 1000
     if ahead and record.timestamp >= 0 and time - record.timestamp > ahead:
         raise _Bad(Reason.TIME_AHEAD)
+    behind = rules.max_behind_seconds * 1000
+    if behind and record.timestamp >= 0 and record.timestamp - time > behind:
+        raise _Bad(Reason.TIME_BEHIND)
     return _Event(features, time, number, start, end)
 
 

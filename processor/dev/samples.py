@@ -25,6 +25,7 @@ BAD_REASONS: Final = (
     Reason.WRONG_SHAPE,
     Reason.NOT_FINITE,
     Reason.TIME_AHEAD,
+    Reason.TIME_BEHIND,
 )
 """What a bad event of a load can be. (`late` comes by its share; the others depend on the model or on limits.)"""
 
@@ -103,5 +104,6 @@ def bad_value(reason: Reason, draw: float, text: bytes, when: int, shape: tuple[
         Reason.WRONG_SHAPE: [b'{"features":[%b,%b],%b' % (text, text, rest), b'{"features":[],' + rest],
         Reason.NOT_FINITE: [b'{"features":%b,%b' % (filled(b"1e39"), rest)],
         Reason.TIME_AHEAD: [b'{"features":%b,"time":%d}' % (text, _FAR_AHEAD_MS)],
+        Reason.TIME_BEHIND: [b'{"features":%b,"time":%d}' % (text, when // 1000)],  # in seconds
     }[reason]
     return ways[int(draw * len(ways))]

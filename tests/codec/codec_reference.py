@@ -146,7 +146,9 @@ def features_of(given: Any, inputs: list[TensorSpec]) -> dict[str, Any]:
     return features
 
 
-def read(value: bytes, inputs: list[TensorSpec], timestamp: int, max_ahead_ms: int) -> dict[str, Any]:
+def read(
+    value: bytes, inputs: list[TensorSpec], timestamp: int, max_ahead_ms: int, max_behind_ms: int
+) -> dict[str, Any]:
     event = parse(value)
     if not isinstance(event, dict):
         raise Bad(Reason.WRONG_TYPE)
@@ -171,6 +173,8 @@ def read(value: bytes, inputs: list[TensorSpec], timestamp: int, max_ahead_ms: i
         time = timestamp
     if max_ahead_ms and time - timestamp > max_ahead_ms:
         raise Bad(Reason.TIME_AHEAD)
+    if max_behind_ms and timestamp - time > max_behind_ms:
+        raise Bad(Reason.TIME_BEHIND)
     return {"features": features, "time": time, "sequence": sequence, **marks}
 
 
@@ -180,6 +184,7 @@ def expected(
     inputs: list[TensorSpec],
     timestamp: int = 1_700_000_000_000,
     max_ahead_ms: int = 0,
+    max_behind_ms: int = 0,
     largest_key: int | None = None,
 ) -> dict[str, Any]:
     """The row that the codec should give, in `row_of`'s form."""
@@ -193,7 +198,7 @@ def expected(
         if value is None:
             kind = Kind.FORGET
         else:
-            event = read(value, inputs, timestamp, max_ahead_ms)
+            event = read(value, inputs, timestamp, max_ahead_ms, max_behind_ms)
     except Bad as fault:
         kind, reason = Kind.BAD, fault.args[0]
     features = {}

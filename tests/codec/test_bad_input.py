@@ -21,7 +21,7 @@ from processor.types import Kind
 EVENTS = int(os.environ.get("PROCESSOR_BAD_EVENTS", "60000"))
 BATCH = 10_000
 DAY_MS = 86_400_000
-DECODER = event_decoder("json", THREE, max_ahead_ms=DAY_MS, largest_key=250)
+DECODER = event_decoder("json", THREE, max_ahead_ms=DAY_MS, max_behind_ms=DAY_MS, largest_key=250)
 
 N = 60_000
 HOSTILE = {
@@ -70,13 +70,17 @@ def test_of_a_flood_each_event_gets_its_reason_and_the_good_ones_among_them_are_
         assert len(events.bad) > len(flood) // 2
         if number % 10 == 0:
             for row in range(len(flood)):
-                wanted = expected(keys[row], flood[row], THREE, max_ahead_ms=DAY_MS, largest_key=250)
+                wanted = expected(
+                    keys[row], flood[row], THREE, max_ahead_ms=DAY_MS, max_behind_ms=DAY_MS, largest_key=250
+                )
                 assert row_of(events, row) == wanted, (start, flood[row])
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 def test_a_value_made_to_hurt_costs_time_and_memory_in_proportion_to_its_length(value: bytes) -> None:
-    assert row_of(DECODER.decode(batch([value])), 0) == expected(b"key", value, THREE, max_ahead_ms=DAY_MS)
+    assert row_of(DECODER.decode(batch([value])), 0) == expected(
+        b"key", value, THREE, max_ahead_ms=DAY_MS, max_behind_ms=DAY_MS
+    )
     tracemalloc.start()
     try:
         events = DECODER.decode(batch([value]))

@@ -148,6 +148,7 @@ def batches(draw: st.DrawFn) -> tuple[list[TensorSpec], Any, dict[str, Any]]:
     stamps = draw(st.lists(st.integers(0, 10**13), min_size=len(rows), max_size=len(rows)))
     limits = {
         "max_ahead_ms": draw(st.sampled_from([0, 1, 86_400_000])),
+        "max_behind_ms": draw(st.sampled_from([0, 1, 86_400_000, 946_728_000_000])),
         "largest_key": draw(st.sampled_from([None, 0, 5])),
     }
     return inputs, batch([value for _, value in rows], [key for key, _ in rows], stamps), limits

@@ -39,6 +39,7 @@ BEYOND_A_SCHEMA = {
     "wrong_shape-too-short",
     "wrong_shape-nested",
     "time_ahead",
+    "time_behind-in-seconds",
     "wrong_type-sequence-written-as-decimal",
 }
 
@@ -54,7 +55,7 @@ def valid(schema: str, instance: object) -> bool:
 
 
 def decode(value: bytes, inputs: list[TensorSpec]) -> Any:
-    decoder = event_decoder("json", inputs, max_ahead_ms=86_400_000)
+    decoder = event_decoder("json", inputs, max_ahead_ms=86_400_000, max_behind_ms=946_728_000_000)
     return decoder.decode(batch([value], timestamps=[1_735_689_600_000]))
 
 

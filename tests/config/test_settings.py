@@ -52,6 +52,7 @@ memory_mib = 1024
 gap_seconds = 0
 idle_seconds = 0
 max_ahead_seconds = 86400
+max_behind_seconds = 946728000
 allowed_lateness_seconds = 0
 [http]
 listen = "127.0.0.1:9108"
@@ -186,6 +187,7 @@ def test_derived_values() -> None:
     assert not load("processing.guarantee=at_least_once").exactly_once
     assert load("sequence.gap_seconds=0.0015").sequence.gap_ms == 2
     assert load().sequence.max_ahead_ms == 86_400_000
+    assert load().sequence.max_behind_ms == 946_728_000_000
     assert load("kafka.consumer.session.timeout.ms=6000").session_timeout_seconds == 6.0
     assert load("kafka.producer.transaction.timeout.ms=15000").transaction_timeout_seconds == 15.0
 

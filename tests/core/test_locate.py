@@ -25,6 +25,7 @@ FOUND = Found(
     topic_id="id-1",
     partitions=4,
     settings_hash=0xCD,
+    former_hash=0xCE,
     fingerprint=0xAB,
     exactly_once=True,
     from_latest=False,
@@ -53,6 +54,14 @@ def test_at_least_once_may_stand_beyond_its_position() -> None:
 def test_settings_may_change_when_nothing_is_left_to_replay() -> None:
     clean = replace(POSITION, replay_from=100)
     assert locate(replace(FOUND, position=clean, settings_hash=0xEE)) == Entry(100, 5000, 100)
+
+
+def test_what_the_former_version_left_is_replayed_by_its_rules_and_then_the_new_ones_hold() -> None:
+    by_former = replace(POSITION, settings_hash=0xCE)
+    assert locate(replace(FOUND, position=by_former)) == Entry(80, 5000, 100, under_former_rules=True)
+    assert locate(replace(FOUND, position=replace(by_former, replay_from=100))) == Entry(100, 5000, 100)
+    with pytest.raises(Incompatible, match="settings that decide states have changed"):
+        locate(replace(FOUND, position=by_former, former_hash=0xCF))
 
 
 def test_an_accepted_gap_is_counted() -> None:

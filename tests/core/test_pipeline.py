@@ -78,7 +78,7 @@ class Run:
         taken = sorted(records, key=lambda record: (record[1], record[0]))[:most]
         if not taken:
             return
-        work = self.pipeline.decode(batch(sorted(taken, key=lambda record: record[0])))
+        work = self.pipeline.decode(batch(sorted(taken, key=lambda record: record[0])), self.partitions)
         while len(work):
             produced = self.pipeline.step(work, self.partitions, slice_rows)
             if not produced.events:

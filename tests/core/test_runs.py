@@ -33,7 +33,7 @@ def stepped(
     arena.wheel.stamp(0, Place(0))
     pipeline = new_pipeline(arena, rules, artifact=artifact)
     partitions = {0: Partition(0)}
-    work = pipeline.decode(batch([(0, offset, key, value) for offset, (key, value) in enumerate(records)]))
+    work = pipeline.decode(batch([(0, offset, key, value) for offset, (key, value) in enumerate(records)]), partitions)
     published: list[Any] = []
     while len(work):
         produced: Produced = pipeline.step(work, partitions, at_once)

@@ -93,9 +93,11 @@ def new_pipeline(
     rules: SequenceRules,
     limits: Limits | None = None,
     max_ahead_ms: int = 0,
+    max_behind_ms: int = 0,
     artifact: Any = ARTIFACT,
 ) -> Pipeline:
-    decoder = event_decoder("json", artifact.inputs, max_ahead_ms=max_ahead_ms, largest_key=1000)
+    limits_of_time = {"max_ahead_ms": max_ahead_ms, "max_behind_ms": max_behind_ms}
+    decoder = event_decoder("json", artifact.inputs, **limits_of_time, largest_key=1000)
     encoder = prediction_encoder("json", artifact.outputs, artifact.model_id)
     engine: Any = SumEngine() if artifact is ARTIFACT else FactorEngine()
     publisher = Publisher(encoder, TOPIC, limits or Limits())

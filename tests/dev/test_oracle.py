@@ -124,7 +124,7 @@ def test_a_bad_value_goes_to_the_dead_letters_untouched_and_changes_nothing(valu
     ],
 )
 def test_what_is_unusual_but_good_is_answered(value: bytes) -> None:
-    assert steps(run([(b"k", value)])) == {0: 1}
+    assert steps(run([(b"k", value)], max_behind_seconds=0)) == {0: 1}
 
 
 def test_several_inputs_are_named_and_tokens_are_integers() -> None:
@@ -163,6 +163,15 @@ def test_a_time_far_ahead_of_the_record_is_bad_and_does_not_move_the_stream_time
     assert reasons(result) == {1: Reason.TIME_AHEAD}
     assert steps(run([(b"k", event(NOW + 10**12))], max_ahead_seconds=0)) == {0: 1}
     assert steps(run([(b"k", event(NOW + 10**12))], timestamp=-1)) == {0: 1}
+
+
+def test_a_time_far_behind_the_record_is_bad() -> None:
+    result = run([(b"a", event(NOW - 10_000)), (b"a", event(NOW - 10_001))], max_behind_seconds=10)
+    assert reasons(result) == {1: Reason.TIME_BEHIND}
+    now = 1_764_410_000_000
+    assert reasons(run([(b"k", event(now // 1000))], timestamp=now)) == {0: Reason.TIME_BEHIND}
+    assert steps(run([(b"k", event(now // 1000))], timestamp=now, max_behind_seconds=0)) == {0: 1}
+    assert steps(run([(b"k", event(now // 1000))], timestamp=-1)) == {0: 1}
 
 
 def test_a_null_value_forgets_state_time_and_sequence_number() -> None:

@@ -139,7 +139,7 @@ def test_every_log_line_is_listed() -> None:
 def test_every_setting_of_sequences_and_every_reason_is_explained() -> None:
     section: Any = Settings.model_fields["sequence"].annotation
     for name, field in section.model_fields.items():
-        assert re.search(rf"^\| `{name}` \| {field.default:g}\b", SEMANTICS, re.MULTILINE), name
+        assert re.search(rf"^\| `{name}` \| {field.default:.10g}\b", SEMANTICS, re.MULTILINE), name
     assert re.findall(r"^\| `(\w+)` \| (?:has|is|lacks|names|holds|reserved)\b", SEMANTICS, re.MULTILINE) == list(
         Reason
     )

@@ -176,7 +176,7 @@ def test_the_processor_answers_by_windows(tmp_path: Path) -> None:
             [key for key, _ in part],
             [value for _, value in part],
         )
-        work = pipeline.decode(columns)
+        work = pipeline.decode(columns, {0: partition})
         while len(work):
             for _, some, values in pipeline.step(work, {0: partition}, 100).predictions:
                 for key, value in zip(some, values, strict=True):

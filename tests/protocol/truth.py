@@ -64,7 +64,8 @@ def undisturbed(history: History) -> Truth:
             timestamps=np.zeros(len(records), np.int64),
             keys=[record[2] for record in records],
             values=[record[3] for record in records],
-        )
+        ),
+        partitions,
     )
     truth = Truth()
     while len(work):

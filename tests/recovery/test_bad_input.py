@@ -34,6 +34,8 @@ BAD_EVENTS = int(os.environ.get("PROCESSOR_BAD_EVENTS", "20000"))
 GOOD_EVENTS = max(4_000, BAD_EVENTS // 10)
 AT_ONCE = 20_000
 DAY_MS = 86_400_000
+THIRTY_YEARS_MS = 946_728_000_000
+LIMITS = {"max_ahead_ms": DAY_MS, "max_behind_ms": THIRTY_YEARS_MS}
 WRITTEN_MS = time.time_ns() // 1_000_000  # about when: no event's time is anywhere near it
 MIB = 2**20
 WORDS = 2 * 12 + 2 * 8  # of the model's state
@@ -52,7 +54,7 @@ def bad_events() -> Iterator[Event]:
     random = Random(9)
     for value in junk(seed=8, count=10**9):
         key = b"key-%d" % random.randrange(200) if random.random() < 0.8 else random.choice(KEYS)
-        verdict = expected(key, value, THREE, WRITTEN_MS, max_ahead_ms=DAY_MS)
+        verdict = expected(key, value, THREE, WRITTEN_MS, **LIMITS)
         if random.random() < 0.02:
             yield Event(partition_of(key, PARTITIONS), None, random.choice([value, GOOD, None]))
         elif verdict["kind"] is Kind.BAD:
@@ -111,7 +113,7 @@ def must_be_the_dead_letters(house: House, found: Topic, *, largest_key: int = L
     for number, records in inputs.items():
         wanted = []
         for record in records:
-            limits = {"max_ahead_ms": DAY_MS, "largest_key": largest_key}
+            limits = {**LIMITS, "largest_key": largest_key}
             verdict = expected(record.key, record.value, THREE, record.timestamp, **limits)
             if verdict["kind"] is Kind.BAD:
                 wanted.append((record.offset, verdict["reason"], record.key, record.value))
