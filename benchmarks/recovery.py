@@ -24,7 +24,7 @@ class Recovery:
     seconds: float  # from the new process' start to the first new prediction that a read_committed reader sees
     records: int  # restored from the changelog
     restore_seconds: float
-    replayed: int  # input offsets stepped again in silence
+    replayed: int  # input offsets stepped again without publishing
     replay_seconds: float  # from the first partition that was restored to the last one that runs
 
 

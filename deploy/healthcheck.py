@@ -1,4 +1,4 @@
-"""Asks the processor in this container whether its loop still comes round: exit code 0, or 1 with the reason.
+"""Asks the processor in this container whether its main loop is alive: exit code 0, or 1 with the reason.
 
 Standard library only. The port is that of `http.listen`, from the environment or from the settings' file.
 """

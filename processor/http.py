@@ -62,7 +62,7 @@ class HttpServer:
         def health() -> _Answer:
             age = heartbeat_age()
             alive = age <= heartbeat_limit_seconds
-            reason = "the loop comes round" if alive else f"the loop has not come round for {age:.0f} s"
+            reason = "the main loop is alive" if alive else f"the main loop has been stuck for {age:.0f} s"
             return _json(HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, alive=alive, reason=reason)
 
         routes: dict[str, Callable[[], _Answer]] = {
@@ -100,6 +100,11 @@ class HttpServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_address(address: tuple[str, int]) -> None:
+    """Raises ConfigError where nothing can listen at host and port now. Listens for no longer than that takes."""
+    _listening(address, {}).server_close()
 
 
 def _json(status: HTTPStatus, **fields: object) -> _Answer:

@@ -8,7 +8,7 @@ rewound, and the rest of the batch in hand is dropped with them.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -83,6 +83,9 @@ class Loop:
     lookout: Lookout
     clock: Callable[[], float] = time.monotonic
     heartbeat: float = 0.0
+    lag: dict[int, int] = field(
+        default_factory=dict
+    )  # partition -> events that are not answered; replaced, not changed
     _stopped_at: float | None = None
     _is_broken: bool = False
     _committed_at: float = 0.0
@@ -153,7 +156,8 @@ class Loop:
         for partition in held.values():
             partition.pass_end()
         ends = {number: self.consumer.known_end(number) for number in held}
-        self.metrics.lag({n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None})
+        self.lag = {n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None}
+        self.metrics.lag(self.lag)
         self.metrics.partitions(partition.phase for partition in held.values())
         self.metrics.keys(self.arena, self.arena.wheel.dirty_count)
 
@@ -199,7 +203,7 @@ class Loop:
         if taken is None:
             return
         started = self.clock()
-        work = self.pipeline.decode(taken)
+        work = self.pipeline.decode(taken, self.assignment.partitions)
         self.metrics.stage("decode", self.clock() - started)
         try:
             while len(work) and self._stopped_at is None:  # at a stop, what is left of it is nobody's yet

@@ -8,8 +8,6 @@ after it anything read.
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 import signal
 import threading
 import time
@@ -19,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from processor import failpoints
 from processor.assignment import Assignment, Policy
 from processor.codec import event_decoder, prediction_encoder
-from processor.commit import AtLeastOnce, Commits, ExactlyOnce, Identity, Snapshots
+from processor.commit import AtLeastOnce, Commits, ExactlyOnce, Snapshots
 from processor.config import consumer_properties, producer_properties, reader_properties
 from processor.errors import Unavailable
 from processor.http import HttpServer
+from processor.identity import identity_of
 from processor.kafka.admin import Admin
 from processor.kafka.client import KafkaException
 from processor.kafka.consumer import SampleConsumer
@@ -39,7 +38,7 @@ from processor.preflight import apply_topics, require
 from processor.preflight.running import expected_topics, review
 from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES, Limits, Publisher
 from processor.sequence import SequenceRules
-from processor.standing import readiness, status
+from processor.standing import describe_process, readiness, status
 from processor.state.arena import Arena, slots_within
 from processor.state.changelog import ChangelogReader
 from processor.state.record import HEADER_BYTES
@@ -48,7 +47,8 @@ from processor.state.sweeper import Sweeper
 from processor.watchdog import Watchdog, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from processor.config import Settings
     from processor.model.artifact import Artifact
@@ -62,20 +62,24 @@ _COLLECT_AT: Final = (200_000, 20, 50)  # objects that could be part of a cycle;
 _CLOSING_SECONDS: Final = 2.0  # beyond `shutdown_seconds`, to close what is open
 
 
-def run(settings: Settings, *, create_topics: bool = False) -> int:
+def run(settings: Settings, *, file: Path | None = None, create_topics: bool = False) -> int:
     """Runs the processor until SIGTERM or SIGINT; returns 0.
+
+    file: that the settings came from, to be shown.
 
     Raises:
         ProcessorError: with the exit code that the command line ends with.
     """
     failpoints.arm()
+    artifact = load_artifact(settings.model.artifact)
+    described = describe_process(settings, artifact, file)
+    _LOG.info("starting", **described)
     if create_topics:
         apply_topics(settings)
     facts = require(settings)
-    artifact = load_artifact(settings.model.artifact)
     try:
         with _Signals() as signals, ExitStack() as stack:
-            loop = _wire(settings, artifact, facts, stack)
+            loop = _wire(settings, artifact, facts, described, stack)
             signals.call(loop.stop)
             _spare_the_collector()
             loop.run()
@@ -89,7 +93,9 @@ def run(settings: Settings, *, create_topics: bool = False) -> int:
     return 0
 
 
-def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitStack) -> Loop:
+def _wire(
+    settings: Settings, artifact: Artifact, facts: Topology, described: Mapping[str, Any], stack: ExitStack
+) -> Loop:
     """Makes every component, bottom up; `stack` closes them in the opposite order."""
     engine = Engine(artifact)
     engine.check_golden()
@@ -115,6 +121,7 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
         settings.input.format,
         artifact.inputs,
         max_ahead_ms=settings.sequence.max_ahead_ms,
+        max_behind_ms=settings.sequence.max_behind_ms,
         largest_key=facts.changelog.max_message_bytes - largest_record,
     )
     encoder = prediction_encoder(settings.output.format, artifact.outputs, artifact.model_id)
@@ -168,7 +175,7 @@ def _wire(settings: Settings, artifact: Artifact, facts: Topology, stack: ExitSt
     loop = Loop(consumer, producer, pipeline, assignment, commits, arena, metrics, pace, topics, patience, lookout)
     made.append(loop)
     stack.callback(loop.close)
-    _serve(settings, artifact, loop, metrics, stack)
+    _serve(settings, artifact, loop, described, metrics, stack)
     return loop
 
 
@@ -235,37 +242,26 @@ def _patience(settings: Settings) -> float:
     return settings.processing.unavailable_seconds + _GRACE_SECONDS
 
 
-def _serve(settings: Settings, artifact: Artifact, loop: Loop, metrics: Metrics, stack: ExitStack) -> None:
+def _serve(
+    settings: Settings,
+    artifact: Artifact,
+    loop: Loop,
+    described: Mapping[str, Any],
+    metrics: Metrics,
+    stack: ExitStack,
+) -> None:
     """The HTTP endpoints, on a thread of their own."""
     metrics.model(artifact.model_id, artifact.mode)
     server = HttpServer(
         settings.http.address,
         metrics=metrics.render,
         ready=lambda: readiness(loop),
-        status=lambda: status(loop),
+        status=lambda: {**described, **status(loop)},
         heartbeat_age=loop.heartbeat_age,
         heartbeat_limit_seconds=_patience(settings),
     )
     stack.enter_context(server)
     _LOG.info("listening", host=settings.http.address.host, port=server.port)
-
-
-def identity_of(settings: Settings, artifact: Artifact, facts: Topology) -> Identity:
-    """What the positions of this process say of the past that leads to them."""
-    deciding = settings_hash(settings, artifact)
-    return Identity(facts.input.topic_id, artifact.fingerprint, deciding, facts.input.partitions)
-
-
-def settings_hash(settings: Settings, artifact: Artifact) -> int:
-    """A number (u64) of all settings that decide states: a replay under others would be another past."""
-    deciding: dict[str, Any] = {
-        **settings.sequence.model_dump(),
-        "mode": artifact.mode,
-        "length": artifact.length,
-        "format": settings.input.format,
-    }
-    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).digest()
-    return int.from_bytes(digest[:8], "little")
 
 
 class _Signals:

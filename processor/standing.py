@@ -5,9 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from processor.partition import Phase
+from processor.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from processor.config import Settings
     from processor.loop import Loop
+    from processor.model.artifact import Artifact
+
+
+def describe_process(settings: Settings, artifact: Artifact, file: Path | None) -> dict[str, Any]:
+    """What runs here, as a JSON-able dictionary: what a person at night wants to know first."""
+    return {
+        "version": __version__,
+        "model": artifact.model_id,
+        "artifact": str(settings.model.artifact),
+        "mode": artifact.mode if artifact.length is None else f"{artifact.mode} {artifact.length}",
+        "guarantee": settings.processing.guarantee,
+        "group": settings.kafka.group_id,
+        "brokers": settings.kafka.bootstrap_servers,
+        "input": settings.input.topic,
+        "output": settings.output.topic,
+        "dead_letters": settings.dead_letter.topic,
+        "changelog": settings.changelog_topic,
+        "settings_file": None if file is None else str(file.absolute()),
+        "state_directory": str(settings.state.directory.absolute()),
+        "listen": settings.http.listen,
+    }
 
 
 def readiness(loop: Loop) -> tuple[bool, str]:
@@ -31,6 +56,7 @@ def status(loop: Loop) -> dict[str, Any]:
             "phase": partition.phase.value,
             "next_offset": partition.place.offset,
             "publish_from": partition.publish_from,
+            "lag_events": loop.lag.get(number),
         }
         for number, partition in sorted(loop.assignment.partitions.copy().items())
     }
@@ -38,7 +64,8 @@ def status(loop: Loop) -> dict[str, Any]:
         "joined": loop.consumer.joined,
         "kafka_silent_seconds": round(loop.lookout.silence(), 1) if loop.lookout.is_away else 0.0,
         "partitions": partitions,
+        "lag_events": sum(loop.lag.values()),
         "keys_in_memory": len(loop.arena),
-        "slots": loop.arena.size,
+        "key_capacity": loop.arena.size,
         "dirty_keys": loop.arena.wheel.dirty_count,
     }

@@ -23,7 +23,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 usage or settings, 3 unavailable, 4 ownership lost, 5 state corrupt, "
     "6 incompatible.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,  # a bug's traceback is for a report: plain, and without the variables' values
     context_settings={"help_option_names": ["-h", "--help"]},

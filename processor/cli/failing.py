@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from processor.cli.output import errors
+from processor.cli.output import errors, print_failure, wants_json
 from processor.errors import ProcessorError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+INTERRUPTED: Final = 130
+"""The exit code of a program that Ctrl-C has ended, as a shell counts it."""
 
 
 class RefusingGroup(TyperGroup):
@@ -21,8 +24,22 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ProcessorError as error:
-            tell(error, errors())
+            if wants_json(ctx):
+                print_failure(fields(error))
+            else:
+                tell(error, errors())
             raise typer.Exit(error.exit_code) from None
+
+
+def fields(error: ProcessorError) -> dict[str, str | int]:
+    """An error, for programs."""
+    return {
+        "error": type(error).__name__,
+        "fact": error.fact,
+        "cause": error.cause,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
 
 
 def tell(error: ProcessorError, console: Console) -> None:

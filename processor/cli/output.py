@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -14,7 +14,22 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+_WANTED: Final = "processor.json"  # in the contexts' common `meta`: --json was given
+
+
+def _remember(context: typer.Context, wanted: bool) -> bool:
+    context.meta[_WANTED] = wanted
+    return wanted
+
+
+Json = Annotated[
+    bool, typer.Option("--json", callback=_remember, help="Print one JSON document, for programs; failures too.")
+]
+
+
+def wants_json(context: Any) -> bool:
+    """Whether the command that runs in this context, or below it, was given --json."""
+    return bool(context.meta.get(_WANTED))
 
 
 def answers() -> Console:
@@ -29,7 +44,17 @@ def errors() -> Console:
 
 def print_json(document: Any) -> None:
     """Prints one JSON document, and nothing of a terminal's manners."""
-    sys.stdout.write(json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n")
+    sys.stdout.write(_text(document))
+    sys.stdout.flush()
+
+
+def print_failure(document: Any) -> None:
+    """Prints to standard error why a command has failed: standard output may hold a document already."""
+    sys.stderr.write(_text(document))
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n"
 
 
 def print_line(text: str) -> None:

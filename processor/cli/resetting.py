@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from processor.cli.failing import INTERRUPTED
 from processor.cli.output import Json, answers, errors, print_json, progress
 from processor.cli.settings import File, Overrides, load
 from processor.errors import ConfigError
@@ -31,12 +32,14 @@ def reset(
     rebuild: Annotated[
         bool,
         typer.Option(
-            "--rebuild", help="States made anew from all of the input, in silence; on from where the group stands."
+            "--rebuild",
+            help="States recreated from all of the input, without publishing; on from where the group stands.",
         ),
     ] = False,
     file: File = None,
     overrides: Overrides = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Empty all states of a group, and say where it goes on. Every process of the group must have ended.
@@ -54,6 +57,10 @@ def reset(
         planned = plan_reset(settings, way, tell)
     if not as_json:
         planned.render(answers())
+    if dry_run:
+        if as_json:
+            print_json(planned.to_dict())
+        return
     if not yes:
         _ask(planned, as_json)
     with progress() as tell:
@@ -83,12 +90,17 @@ def _ask(planned: Reset, as_json: bool) -> None:
         if as_json:
             print_json(planned.to_dict())
         raise ConfigError(
-            "Nothing was changed: there is nobody to ask.",
+            "Nothing was changed: cannot ask for confirmation (no terminal).",
             "Standard input is not a terminal.",
-            "Give --yes to do what was shown.",
+            "Pass --yes to do what was shown.",
         )
     if as_json:
         planned.render(errors())
-    if not typer.confirm("Do it?", default=False, err=True):
+    try:
+        agreed = typer.confirm("Do it?", default=False, err=True)
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        errors().print("\nNothing was changed.", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+    if not agreed:
         errors().print("Nothing was changed.", highlight=False)
         raise typer.Exit(ConfigError.exit_code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from processor.cli.failing import fields
 from processor.cli.output import Json, answers, print_json
 from processor.cli.settings import File, Overrides, load
 from processor.errors import ConfigError, ProcessorError
@@ -42,18 +43,19 @@ def run(
     ] = False,
 ) -> None:
     """Run the processor: read samples, answer each with a probability, until SIGTERM or Ctrl-C."""
-    settings = load(file, overrides).settings
+    loaded = load(file, overrides)
+    settings = loaded.settings
     from processor import service
     from processor.log import configure_logging, get_logger
 
     configure_logging(settings.log.format, settings.log.level)
     try:
-        code = service.run(settings, create_topics=create_topics)
+        code = service.run(settings, file=loaded.file, create_topics=create_topics)
     except ProcessorError as error:
         if _for_people(settings):
             raise
         # Whoever reads JSON lines reads this one too.
-        get_logger().error("failed", **_fields(error))
+        get_logger().error("failed", **fields(error))
         code = error.exit_code
     raise typer.Exit(code)
 
@@ -108,13 +110,3 @@ def _show_topics(plan: TopicPlan, as_json: bool) -> None:
 
 def _for_people(settings: Settings) -> bool:
     return settings.log.format == "console" or (settings.log.format == "auto" and sys.stderr.isatty())
-
-
-def _fields(error: ProcessorError) -> dict[str, str | int]:
-    return {
-        "error": type(error).__name__,
-        "fact": error.fact,
-        "cause": error.cause,
-        "hint": error.hint,
-        "exit_code": error.exit_code,
-    }

@@ -151,7 +151,7 @@ TABLE: Final = (
     Spec(
         "replayed_events_total",
         "counter",
-        "Input events stepped again in silence on the way back.",
+        "Input events stepped again without publishing on the way back.",
         "Large after a clean stop: the shutdown ran out of time; raise processing.shutdown_seconds.",
     ),
     Spec(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from processor.errors import ProcessorError, Unavailable
+from processor.errors import ProcessorError
 from processor.kafka.admin import Admin
 from processor.kafka.properties import refusal, without_effect
 from processor.log import get_logger
 from processor.model.artifact import load_artifact
-from processor.preflight.checks import client_message_bytes, topic_findings
-from processor.preflight.findings import Finding, error, exit_code, render
+from processor.preflight.checks import Found, client_message_bytes, topic_findings
+from processor.preflight.findings import Finding, exit_code, render
+from processor.preflight.machine import disk_finding, held_findings
+from processor.preflight.places import place_finding
 from processor.preflight.topics import (
     BUDGET_SECONDS,
     DEFAULT_PARTITIONS,
@@ -44,8 +44,6 @@ __all__ = [
 ]
 
 _LOG = get_logger()
-_LITTLE_SPACE_BYTES: Final = 2**30
-_NO_SPACE_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,19 @@ def require(settings: Settings) -> Topology:
     artifact = load_artifact(settings.model.artifact)
     with Admin(settings, BUDGET_SECONDS) as admin:
         found = describe(settings, admin)
-    for finding in [*_without_effect(settings), *topic_findings(settings, found, artifact.words), *_disk(settings)]:
+    for finding in [
+        *_without_effect(settings),
+        *topic_findings(settings, found, artifact.words),
+        disk_finding(settings),
+    ]:
         if finding.verdict == "error":
             raise finding.to_error()
         if finding.verdict == "warning":
             _LOG.warning("preflight", check=finding.name, fact=finding.fact, cause=finding.cause, hint=finding.hint)
+    return _topology(settings, found)
+
+
+def _topology(settings: Settings, found: Found) -> Topology:
     most = client_message_bytes(settings)
     written = (_capped(found.of(role), most) for role in ("output", "dead_letter", "changelog"))
     return Topology(_there(found.input), *written)
@@ -101,8 +107,7 @@ def check(settings: Settings) -> list[Finding]:
         findings.append(Finding.of("clients", refused))
     else:
         findings += _topics(settings, artifact)
-    findings += _disk(settings)
-    return findings
+    return [*findings, disk_finding(settings), *held_findings(settings)]
 
 
 def _artifact(settings: Settings) -> tuple[Artifact | None, list[Finding]]:
@@ -129,30 +134,19 @@ def _without_effect(settings: Settings) -> list[Finding]:
 
 
 def _topics(settings: Settings, artifact: Artifact | None) -> list[Finding]:
+    """The brokers, the topics, and where these are right the group's states."""
     try:
         with Admin(settings, BUDGET_SECONDS) as admin:
             found = describe(settings, admin)
             members = admin.group_members(settings.kafka.group_id)
+            joined = f"the group has {len(members)} members now" if members else "nobody is in the group"
+            findings = [Finding("broker", "ok", f"{settings.kafka.bootstrap_servers} answers; {joined}.")]
+            findings += topic_findings(settings, found, artifact.words if artifact else None)
+            if artifact is not None and not any(finding.verdict == "error" for finding in findings):
+                facts = _topology(settings, found)
+                findings.append(
+                    place_finding(settings, artifact, facts, admin, BUDGET_SECONDS, is_running=bool(members))
+                )
     except ProcessorError as refused:
         return [Finding.of("broker", refused)]
-    joined = f"the group has {len(members)} members now" if members else "nobody is in the group"
-    findings = [Finding("broker", "ok", f"{settings.kafka.bootstrap_servers} answers; {joined}.")]
-    return findings + topic_findings(settings, found, artifact.words if artifact else None)
-
-
-def _disk(settings: Settings) -> list[Finding]:
-    """Whether the state directory can be made and written, without making it."""
-    directory = settings.state.directory.absolute()
-    there = next(path for path in (directory, *directory.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "is not a directory" if not there.is_dir() else "may not be written to by this user"
-        hint = "Set state.directory to a directory that this user may write to."
-        return [error("disk", f"The state directory {directory} cannot be used.", f"{there} {why}.", hint)]
-    free = shutil.disk_usage(there).free
-    fact = f"{directory}: {free / 2**30:.1f} GiB free."
-    if free < _NO_SPACE_BYTES:
-        hint = "Free space, or move state.directory."
-        return [Finding("disk", "error", f"The disk of {directory} is full.", fact, hint, Unavailable)]
-    if free < _LITTLE_SPACE_BYTES:
-        return [Finding("disk", "warning", fact, "The stores hold every key's state.", "Keep an eye on it.")]
-    return [Finding("disk", "ok", fact)]
+    return findings

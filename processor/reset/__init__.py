@@ -23,6 +23,7 @@ from processor import failpoints
 from processor.config import reader_properties
 from processor.errors import ConfigError, Unavailable
 from processor.failpoints import failpoint
+from processor.identity import identity_of
 from processor.kafka.admin import Admin
 from processor.kafka.client import KafkaException
 from processor.kafka.retry import CommitFailed
@@ -32,7 +33,7 @@ from processor.reset.changelog import keys_of_states
 from processor.reset.group import HeldGroup, refuse_members
 from processor.reset.plan import PartitionReset, Reset, Way, look
 from processor.reset.writing import Transactions, Untransacted, Writing
-from processor.service import identity_of, producing
+from processor.service import producing
 from processor.state.changelog import ChangelogReader
 from processor.state.position import Position
 from processor.state.record import POSITION_KEY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -11,20 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from processor.config import reader_properties
-from processor.errors import ConfigError, Incompatible, Unavailable
-from processor.kafka.client import Consumer, KafkaException, TopicPartition
-from processor.kafka.retry import is_transient
-from processor.log import kafka_logger
-from processor.reset.changelog import newest_positions
+from processor.errors import ConfigError, Incompatible, StateCorrupt
+from processor.kafka.group import committed_offsets
 from processor.state.changelog import ChangelogReader
+from processor.state.newest import newest_positions
+from processor.state.position import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rich.console import Console
 
     from processor.config import Settings
     from processor.kafka.admin import Admin
     from processor.preflight import Topology
-    from processor.state.position import Position
 
 
 class Way(StrEnum):
@@ -44,8 +44,8 @@ _WORDS: Final = {
     Way.TO_START: "Every key's state is emptied; all that the input holds is answered again, from its beginning.",
     Way.TO_END: "Every key's state is emptied; what comes from now on is answered, and nothing before.",
     Way.HERE: "Every key's state is emptied; the answers go on where the group stands.",
-    Way.REBUILD: "Every key's state is made anew from all that the input holds, in silence; the answers go on where "
-    "the group stands.",
+    Way.REBUILD: "Every key's state is recreated from all that the input holds, without publishing; the answers go on "
+    "where the group stands.",
 }
 
 
@@ -58,7 +58,7 @@ class PartitionReset:
     place: int  # where the group stands: its offset, else its position's, else the partition's beginning
     place_topic_id: str  # of the input topic that the place speaks of
     after: int  # the group's offset then: what lies at or above it is published
-    replay_from: int  # what lies between here and `after` is stepped in silence
+    replay_from: int  # what lies between here and `after` is stepped without publishing
     changelog_offsets: int  # the changelog holds at most so many records
     has_store: bool  # in this machine's state directory, to be wiped
 
@@ -117,7 +117,7 @@ class Reset:
             console.print(Text(remark, "yellow"))
 
     def _columns(self) -> list[str]:
-        silent = ["replayed in silence"] if self.way is Way.REBUILD else []
+        silent = ["replayed without publishing"] if self.way is Way.REBUILD else []
         return ["partition", "committed now", "after", *silent, "records in the changelog", "store here"]
 
 
@@ -130,14 +130,15 @@ def look(settings: Settings, way: Way, facts: Topology, admin: Admin) -> Reset:
     """
     numbers = range(facts.input.partitions)
     budget = settings.processing.unavailable_seconds
-    committed = _committed(settings, facts.input.name, list(numbers))
+    committed = committed_offsets(settings, facts.input.name, numbers, budget)
     lows = admin.low_watermarks(facts.changelog.name, numbers)
     ends = admin.high_watermarks(facts.changelog.name, numbers)
     reader = ChangelogReader(reader_properties(settings), facts.changelog.name, facts.changelog.topic_id)
     try:
-        positions = newest_positions(reader, lows, ends, budget)
+        records = newest_positions(reader, lows, ends, budget)
     finally:
         reader.close()
+    positions = dict(_readable(records))
     first = admin.low_watermarks(facts.input.name, numbers)
     end = admin.high_watermarks(facts.input.name, numbers)
     has_store = {number: (settings.state.directory / f"partition-{number}").exists() for number in numbers}
@@ -165,6 +166,13 @@ def look(settings: Settings, way: Way, facts: Topology, admin: Admin) -> Reset:
         parts.append(part)
     remarks = tuple(_remarks(settings, way, facts, parts, first))
     return Reset(way, settings.kafka.group_id, facts.input.name, facts.changelog.name, tuple(parts), remarks)
+
+
+def _readable(records: Mapping[int, bytes]) -> Iterator[tuple[int, Position]]:
+    """The positions that this version can read: a reset is the remedy for the others, and must not fail by them."""
+    for number, record in records.items():
+        with suppress(StateCorrupt, Incompatible):
+            yield number, Position.from_bytes(record)
 
 
 def _place(committed: int | None, position: Position | None, begin: int) -> int:
@@ -223,30 +231,3 @@ def _remarks(
         if unanswered:
             remarks.append(f"{unanswered} offsets between the group's place and the input's end are never answered.")
     return remarks
-
-
-def _committed(settings: Settings, topic: str, numbers: list[int]) -> dict[int, int | None]:
-    """The group's offsets, stable: open transactions are waited for. Joins nothing."""
-    budget = settings.processing.unavailable_seconds
-    deadline = time.monotonic() + budget
-    consumer = Consumer(reader_properties(settings), logger=kafka_logger())
-    try:
-        while True:
-            try:
-                found = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=1.0)
-                refused = [str(one.error) for one in found if one.error is not None]
-                if not refused:
-                    return {one.partition: one.offset if one.offset >= 0 else None for one in found}
-                said = refused[0]
-            except KafkaException as error:
-                if not is_transient(error):
-                    raise
-                said = error.args[0].str()
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"The committed offsets of the group could not be learnt within {budget:.0f} s.",
-                    said,
-                    "A transaction of a former owner may hang: see `kafka-transactions.sh find-hanging`.",
-                ) from None
-    finally:
-        consumer.close()

@@ -81,7 +81,7 @@ def test_health_is_the_loops_heartbeat(server: HttpServer, said: Shown) -> None:
     assert ask(server, "/healthz")[0] == 200
     said.age = 61.0
     status, body, _ = ask(server, "/healthz")
-    assert (status, json.loads(body)) == (503, {"alive": False, "reason": "the loop has not come round for 61 s"})
+    assert (status, json.loads(body)) == (503, {"alive": False, "reason": "the main loop has been stuck for 61 s"})
 
 
 def test_metrics_and_status(server: HttpServer, said: Shown) -> None:

@@ -78,4 +78,4 @@ def _way_back(process: ProcessorProcess) -> str:
     lines = process.events()
     restored = sum(line["records"] for line in lines if line.get("event") == "restored")
     replayed = sum(line["replayed_offsets"] for line in lines if line.get("event") == "running")
-    return f"{restored:,} records restored, {replayed:,} events replayed in silence"
+    return f"{restored:,} records restored, {replayed:,} events replayed without publishing"

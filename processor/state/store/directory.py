@@ -6,13 +6,11 @@ import fcntl
 import os
 import re
 import uuid
-from typing import IO, TYPE_CHECKING, Self
+from pathlib import Path
+from typing import IO, Self
 
 from processor.errors import ConfigError
 from processor.state.store.disk import translated
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class StateDirectory:
@@ -53,24 +51,38 @@ class StateDirectory:
         self.close()
 
 
+def refuse_held(directory: Path) -> None:
+    """Raises ConfigError where another live process holds the lock of a state directory. Makes nothing."""
+    try:
+        lock = (directory / "lock").open(encoding="utf-8")
+    except OSError:
+        return  # no lock, or none that may be read: whether the directory can be used is another question
+    with lock:
+        _take(lock, fcntl.LOCK_SH)
+
+
 def _held(path: Path) -> IO[str]:
     """The lock file, locked for as long as it is open (a killed process lets go of it, too)."""
     lock = path.open("a+", encoding="utf-8")
+    _take(lock, fcntl.LOCK_EX)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _take(lock: IO[str], kind: int) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         holder = lock.read(20).strip() or "unknown"
         lock.close()
         raise ConfigError(
-            f"The state directory {path.parent} is in use.",
+            f"The state directory {Path(lock.name).parent} is in use.",
             f"The process {holder} holds it.",
             "Give each process a state.directory of its own, or end the other process.",
         ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def _process_id(path: Path) -> str:
