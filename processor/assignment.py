@@ -283,8 +283,7 @@ class Assignment:
             _LOG.info("overtaken", partition=number)
             self._ways[number] = _WayBack(way.began)
             return
-        way.entry = entry
-        partition.persisted = found.position
+        way.entry, partition.persisted = entry, found.position
         partition.place = Place(entry.replay_from, entry.stream_time)
         partition.publish_from, partition.under_former_rules = entry.publish_from, entry.under_former_rules
         if entry.missing:

@@ -8,7 +8,7 @@ rewound, and the rest of the batch in hand is dropped with them.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -83,9 +83,6 @@ class Loop:
     lookout: Lookout
     clock: Callable[[], float] = time.monotonic
     heartbeat: float = 0.0
-    lag: dict[int, int] = field(
-        default_factory=dict
-    )  # partition -> events that are not answered; replaced, not changed
     _stopped_at: float | None = None
     _is_broken: bool = False
     _committed_at: float = 0.0
@@ -156,8 +153,7 @@ class Loop:
         for partition in held.values():
             partition.pass_end()
         ends = {number: self.consumer.known_end(number) for number in held}
-        self.lag = {n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None}
-        self.metrics.lag(self.lag)
+        self.metrics.lag({n: max(0, end - held[n].committable) for n, end in ends.items() if end is not None})
         self.metrics.partitions(partition.phase for partition in held.values())
         self.metrics.keys(self.arena, self.arena.wheel.dirty_count)
 

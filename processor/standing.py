@@ -51,12 +51,13 @@ def readiness(loop: Loop) -> tuple[bool, str]:
 
 def status(loop: Loop) -> dict[str, Any]:
     """What the process holds, as a JSON-able dictionary."""
+    lags = loop.metrics.lags
     partitions = {
         str(number): {
             "phase": partition.phase.value,
             "next_offset": partition.place.offset,
             "publish_from": partition.publish_from,
-            "lag_events": loop.lag.get(number),
+            "lag_events": lags.get(number),
         }
         for number, partition in sorted(loop.assignment.partitions.copy().items())
     }
@@ -64,7 +65,7 @@ def status(loop: Loop) -> dict[str, Any]:
         "joined": loop.consumer.joined,
         "kafka_silent_seconds": round(loop.lookout.silence(), 1) if loop.lookout.is_away else 0.0,
         "partitions": partitions,
-        "lag_events": sum(loop.lag.values()),
+        "lag_events": sum(lags.values()),
         "keys_in_memory": len(loop.arena),
         "key_capacity": loop.arena.size,
         "dirty_keys": loop.arena.wheel.dirty_count,

@@ -79,6 +79,7 @@ class Metrics:
         self._uncommitted: list[Int64Array] = []  # record timestamps of what was answered since the last commit
         self._seen_hits = self._seen_misses = 0
         self._before: list[Callable[[], None]] = []
+        self.lags: dict[int, int] = {}  # partition -> input events not answered yet; replaced by `lag`, never changed
         for spec in TABLE:
             self._register(spec)
 
@@ -161,6 +162,7 @@ class Metrics:
 
     def lag(self, events: Mapping[int, int]) -> None:
         """Partition -> input events not answered yet. Partitions that left are left out."""
+        self.lags = dict(events)
         self._gauges["lag_events", ""].set(sum(events.values()))
         self._gauges["lag_worst_events", ""].set(max(events.values(), default=0))
 

@@ -57,8 +57,8 @@ def expected_topics(settings: Settings, facts: Topology) -> list[Expected]:
             facts.changelog.partitions,
             "It held the states of all keys.",
             "Stop all processes of the group, and type `processor reset --rebuild`: the states are made again from all "
-            "of the input, in silence, and the group goes on where it stands. `processor reset --here` goes on there "
-            "with empty states.",
+            "of the input, without publishing, and the group goes on where it stands. `processor reset --here` goes on "
+            "there with empty states.",
         ),
     ]
 
