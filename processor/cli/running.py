@@ -60,12 +60,26 @@ def run(
     raise typer.Exit(code)
 
 
-def check(file: File = None, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Look at everything that can be wrong before a start: settings, artifact, broker, topics, rights, disk."""
+def check(
+    events: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=1, help="With --sample: how many events; by default 10000.")
+    ] = None,
+    file: File = None,
+    overrides: Overrides = None,
+    sample: Annotated[
+        bool,
+        typer.Option("--sample", help="Read the newest events of the input, too: whether they would be answered."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at everything that can be wrong before a start: settings, artifact, broker, topics, states, rights, disk."""
+    if events is not None and not sample:
+        raise ConfigError(f"check does not know what {events} is for.", "", f"Did you mean `check --sample {events}`?")
     settings = _loaded_quietly(file, overrides)
     from processor import preflight
 
-    findings = preflight.check(settings)
+    wanted = (events or preflight.DEFAULT_SAMPLE) if sample else 0
+    findings = preflight.check(settings, wanted)
     code = preflight.exit_code(findings)
     if as_json:
         print_json({"exit_code": code, "findings": [finding.to_dict() for finding in findings]})

@@ -14,6 +14,7 @@ from processor.preflight.checks import Found, client_message_bytes, topic_findin
 from processor.preflight.findings import Finding, exit_code, render
 from processor.preflight.machine import disk_finding, held_findings
 from processor.preflight.places import place_finding
+from processor.preflight.sample import DEFAULT_SAMPLE, sample_findings
 from processor.preflight.topics import (
     BUDGET_SECONDS,
     DEFAULT_PARTITIONS,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PARTITIONS",
+    "DEFAULT_SAMPLE",
     "Finding",
     "PlannedTopic",
     "TopicPlan",
@@ -97,8 +99,11 @@ def _there(facts: TopicFacts | None) -> TopicFacts:
     return facts
 
 
-def check(settings: Settings) -> list[Finding]:
-    """Looks at everything, and goes on after an error, so that all is told at once. Changes nothing."""
+def check(settings: Settings, sample: int = 0) -> list[Finding]:
+    """Looks at everything, and goes on after an error, so that all is told at once. Changes nothing.
+
+    sample: how many of the input's newest events to look at.
+    """
     group = f"group {settings.kafka.group_id}, {settings.processing.guarantee}"
     findings = [Finding("settings", "ok", f"Understood: {group}."), *_without_effect(settings)]
     artifact, told = _artifact(settings)
@@ -106,7 +111,7 @@ def check(settings: Settings) -> list[Finding]:
     if refused := refusal(settings):
         findings.append(Finding.of("clients", refused))
     else:
-        findings += _topics(settings, artifact)
+        findings += _topics(settings, artifact, sample)
     return [*findings, disk_finding(settings), *held_findings(settings)]
 
 
@@ -133,7 +138,7 @@ def _without_effect(settings: Settings) -> list[Finding]:
     return [Finding("clients", "warning", *problem) for problem in without_effect(settings)]
 
 
-def _topics(settings: Settings, artifact: Artifact | None) -> list[Finding]:
+def _topics(settings: Settings, artifact: Artifact | None, sample: int) -> list[Finding]:
     """The brokers, the topics, and where these are right the group's states."""
     try:
         with Admin(settings, BUDGET_SECONDS) as admin:
@@ -147,6 +152,9 @@ def _topics(settings: Settings, artifact: Artifact | None) -> list[Finding]:
                 findings.append(
                     place_finding(settings, artifact, facts, admin, BUDGET_SECONDS, is_running=bool(members))
                 )
+            if sample and artifact is not None and found.input is not None:
+                count = found.input.partitions
+                findings += sample_findings(settings, artifact, count, admin, sample, BUDGET_SECONDS)
     except ProcessorError as refused:
         return [Finding.of("broker", refused)]
     return findings
