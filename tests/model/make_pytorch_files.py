@@ -1,6 +1,7 @@
-"""Makes the described PyTorch models that the tests convert, with PyTorch itself (any version from 1.13 on):
+"""Makes the described PyTorch models that the tests convert, with PyTorch itself (any version from 1.13 on;
+these are of 1.13.1, and 2.15.0 makes the same):
 
-PYTHONPATH=. python tests/model/make_pytorch_files.py tests/model/pytorch
+PYTHONPATH=.:tests python tests/model/make_pytorch_files.py tests/model/pytorch
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from model.pytorch_forms import FORMS
 from processor.model.convert.pytorch.export import export_pytorch
 
 
@@ -86,7 +88,7 @@ def models() -> dict[str, tuple[Any, dict[str, Any]]]:
         ),
         "bare": (nn.GRU(3, 4, batch_first=True), {}),
         "flat": (flat, {"shape": (7, 3)}),
-    }
+    } | {name: (form(), options) for name, (form, options) in FORMS.items()}
 
 
 def main(directory: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import processor
 from processor.errors import ConfigError
 from processor.model.convert import ConversionRefused, NotThisModel, Obstacle, export_pytorch, verify
+from processor.model.convert.pytorch.build import keras_model
 from processor.model.convert.pytorch.description import Description
 
 if TYPE_CHECKING:
@@ -60,6 +61,56 @@ def test_it_says_after_every_sample_what_pytorch_said(name: str, slots: list[str
         np.testing.assert_allclose(got, own, atol=TOLERANCE)
     assert "PyTorch's own answers" in [check["name"] for check in report.certificate["checks"]]
     assert any("PyTorch 1." in line or "PyTorch 2." in line for line in report.repairs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convolutions",
+        "learned_start",
+        "packed",
+        "projected",
+        "sizes_turned",
+        "state_viewed",
+        "states_of_both_ways",
+        "step_by_step",
+        "time_first",
+        "time_in_the_batch",
+        "two_cells",
+        "two_loops",
+    ],
+)
+def test_a_form_in_which_people_write_forward(name: str) -> None:
+    """The Keras model that is made of it, after every number of samples. (`pytorch_forms.py` has the models.)"""
+    described = Description.read(FILES / f"{name}.npz")
+    model = keras_model(described, name)
+    (own,) = described.answers
+    (given,) = [node for node in described.nodes if node["op"] == "input"]
+    x = described.inputs[given["name"]]
+    for n in (1, 2, 9, 24):
+        got = np.asarray(model(np.moveaxis(x[:, :n], 1, 1 + given["time"]))["output"])
+        newest = got[:, -1] if got.ndim > own.ndim - 1 else got
+        np.testing.assert_allclose(newest, own[:, described.lengths.index(n)], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "slots"),
+    [
+        ("convolutions", ["blocks_0_net_0#0.last", "blocks_1_net_0#0.last", "last#0.last"]),
+        ("learned_start", ["lstm_l0#0.state_0", "lstm_l0#0.state_1", "lstm_l1#0.state_0", "lstm_l1#0.state_1"]),
+        ("projected", ["lstm_l0#0.state_0", "lstm_l0#0.state_1", "lstm_l1#0.state_0", "lstm_l1#0.state_1"]),
+        ("step_by_step", ["loop#0.state_0", "loop#0.state_1", "loop#0.state_2", "loop#0.state_3"]),
+        ("two_loops", ["loop#0.state_0", "loop#0.state_1", "loop_1#0.state_0"]),
+    ],
+)
+def test_a_form_is_stepped(name: str, slots: list[str], tmp_path: Path) -> None:
+    """A loop over time is stepped as its body; what is carried from round to round is the state."""
+    report = processor.convert(FILES / f"{name}.npz", tmp_path / "a")
+    described = Description.read(FILES / f"{name}.npz")
+    assert report.mode == "carry"
+    assert [slot.name for slot in report.layout] == slots
+    (got,), (own,) = answers_of(tmp_path / "a", described), described.answers
+    np.testing.assert_allclose(got, own, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "mode", "length"), [("both_ways", "window", 6), ("flat", "tumbling", 7)])
@@ -117,11 +168,10 @@ class TestWhatHasNoCounterpart:
     @pytest.mark.parametrize(
         ("change", "reason", "words"),
         [
-            (lambda d: d.modules[""].update(kind="Conv1d"), Obstacle.NO_RULE, "Conv1d is not followed"),
+            (lambda d: d.modules[""].update(kind="Conv3d"), Obstacle.NO_RULE, "Conv3d is not followed"),
             (lambda d: d.modules[""].update(kind="mine.GRU"), Obstacle.NO_RULE, "mine.GRU is not followed"),
             (lambda d: d.modules[""]["options"].update(batch_first=False), Obstacle.NO_RULE, "as their axis 1"),
-            (lambda d: d.modules[""].update(kind="LSTM", options={**d.modules[""]["options"], "proj_size": 2}),
-             Obstacle.NO_RULE, "proj_size"),
+            (lambda d: d.modules[""]["options"].update(proj_size=2), Obstacle.UNREADABLE, "weight_hh_l0"),
             (lambda d: d.nodes[2].update(name="cumsum"), Obstacle.NO_RULE, "cumsum is not followed"),
             (lambda d: d.nodes[1]["args"].append({"node": 0}), Obstacle.INITIAL_STATE, "another tensor"),
             (lambda d: d.weights.pop("weight_hh_l0"), Obstacle.UNREADABLE, "weight_hh_l0"),

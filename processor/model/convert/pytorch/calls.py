@@ -5,8 +5,13 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from keras import layers, ops
+from keras import ops
 
+from processor.model.convert.pytorch import sizes
+from processor.model.convert.pytorch.constants import Constant
+from processor.model.convert.pytorch.forms import FORMS, indexed, not_followed
+from processor.model.convert.pytorch.sizes import AnySize, Size
+from processor.model.convert.pytorch.tensors import laid_alike, value_of
 from processor.model.convert.pytorch.values import Stack, Unknown, Value, Zeros
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules import InTheWay
@@ -16,10 +21,12 @@ if TYPE_CHECKING:
 
 _PASSING: Final = {
     "contiguous", "to", "float", "detach", "clone", "requires_grad_", "dropout", "type_as", "cpu", "cuda", "double",
-    "alias",
+    "alias", "long", "int", "dropout1d", "alpha_dropout", "feature_alpha_dropout",
 }  # fmt: skip
+_OF_LENGTHS: Final = {"view", "reshape", "unsqueeze", "squeeze", "expand", "repeat", "clamp", "tolist", "numpy"}
+"""What becomes of the lengths of sequences, which are all that of the sequence itself here."""
 _MADE_OF_ZEROS: Final = {"zeros", "zeros_like", "new_zeros"}
-_OF_SIZES: Final = {"size", "dim", "len", "_assert_is_none", "_assert", "numel", "floordiv", "device"}
+_OF_RUN_TIME: Final = {"dim", "len", "_assert_is_none", "_assert", "numel", "device", "type", "is_floating_point"}
 
 UNARY: Final[dict[str, Callable[..., Any]]] = {
     "relu": ops.relu,
@@ -52,6 +59,13 @@ _BINARY: Final[dict[str, Callable[..., Any]]] = {
     "maximum": ops.maximum,
     "minimum": ops.minimum,
 }
+_OF_SIZES: Final[dict[str, Callable[[AnySize, AnySize], AnySize | None]]] = {
+    "add": sizes.plus,
+    "sub": lambda one, other: sizes.plus(one, sizes.times(other, -1)),
+    "mul": sizes.times,
+    "floordiv": sizes.divided,
+    "floor_divide": sizes.divided,
+}
 
 
 def called(name: str, given: list[Any], options: dict[str, Any]) -> Any:
@@ -60,130 +74,79 @@ def called(name: str, given: list[Any], options: dict[str, Any]) -> Any:
     Raises:
         InTheWay: it has no counterpart here.
     """
-    plain = name.strip("_") if name not in _OF_SIZES else name
+    bare = name.strip("_") if name not in _OF_RUN_TIME else name
     first = given[0] if given else None
-    if plain in _MADE_OF_ZEROS:
-        return Zeros()
-    if plain in _OF_SIZES or isinstance(first, Unknown):
+    if bare in _MADE_OF_ZEROS:
+        return _zeros(bare, given)
+    if bare in _OF_RUN_TIME or isinstance(first, Unknown):
         return Unknown()
-    if plain in _PASSING:
+    if bare in _PASSING or (isinstance(first, Size) and bare in _OF_LENGTHS):
         return first
-    if plain == "getattr":
+    if bare in _OF_SIZES and all(isinstance(item, int | Size) for item in given):
+        return _OF_SIZES[bare](*given) or Unknown()
+    if bare == "getattr":
         return _attribute(first, given[1])
-    if plain == "getitem":
-        return first[given[1]] if isinstance(first, list | tuple) else _of_tensor(first).picked(given[1])
-    if isinstance(first, Zeros):
+    if bare == "getitem":
+        return first[given[1]] if isinstance(first, list | tuple) else indexed(first).picked(given[1])
+    if isinstance(first, Zeros) and bare not in _BINARY:
         return first
-    if plain in _BINARY:
-        return _binary(_BINARY[plain], given, options)
-    if plain in UNARY:
-        return _value(first).of(UNARY[plain](_value(first).tensor))
-    return _FORMS[plain](given, options) if plain in _FORMS else _unknown(name)
+    if bare in ("max", "min") and len(given) == 2 and isinstance(given[1], Value):
+        bare = {"max": "maximum", "min": "minimum"}[bare]
+    if bare in _BINARY:
+        return _binary(_BINARY[bare], given, options)
+    if bare in UNARY:
+        one = first if isinstance(first, Constant) else value_of(first)
+        return one.of(UNARY[bare]) if isinstance(one, Constant) else one.of(UNARY[bare](one.tensor))
+    return FORMS[bare](given, options) if bare in FORMS else not_followed(name)
 
 
-def softened(value: Value, function: Callable[..., Any], dim: Any) -> Value:
-    """softmax and log_softmax along a dim."""
-    if dim is None:
-        raise InTheWay(Obstacle.NO_RULE, "It names no dim.")
-    return value.of(function(value.tensor, axis=value.axis(dim)))
-
-
-def _unknown(name: str) -> Any:
-    raise InTheWay(Obstacle.NO_RULE, f"{name} is not followed.")
-
-
-def _value(given: Any) -> Value:
-    if not isinstance(given, Value):
-        raise InTheWay(Obstacle.NO_RULE, f"It takes a {type(given).__name__.lower()}, where a tensor is followed.")
-    return given
-
-
-def _of_tensor(given: Any) -> Value | Stack:
-    return given if isinstance(given, Stack) else _value(given)
+def _zeros(name: str, given: list[Any]) -> Zeros:
+    if name == "zeros_like":
+        return Zeros(value_of(given[0]).sizes if isinstance(given[0], Value | Stack) else None)
+    listed = given[1:] if name == "new_zeros" else given
+    listed = listed[0] if len(listed) == 1 and isinstance(listed[0], list) else listed
+    return Zeros(listed if all(isinstance(size, int | Size) for size in listed) else None)
 
 
 def _attribute(owner: Any, name: str) -> Any:
     if isinstance(owner, list) and name in ("values", "indices"):
         return owner[("values", "indices").index(name)]
+    if name == "shape" and isinstance(owner, Value | Stack):
+        return value_of(owner).sizes
+    if name == "T" and isinstance(owner, Constant):
+        return owner.swapped(0, 1)
     return Unknown()
 
 
 def _binary(function: Callable[..., Any], given: list[Any], options: dict[str, Any]) -> Any:
     if options.get("alpha", 1) != 1 or len(given) != 2:
         raise InTheWay(Obstacle.NO_RULE, "It has options that are not followed.")
-    values = [item for item in given if isinstance(item, Value)]
-    if any(not isinstance(item, Value | int | float) for item in given):
+    if any(isinstance(item, Zeros) for item in given):
+        return _with_zeros(function, given)
+    one, other = (value_of(item) if isinstance(item, Stack) else item for item in given)
+    if isinstance(one, Constant) and isinstance(other, Constant | int | float):
+        return one.of(function, other)
+    if isinstance(one, Value) and isinstance(other, Constant):
+        value, array = other.beside(one)
+        return value.of(function(value.tensor, array))
+    if isinstance(one, Constant) and isinstance(other, Value):
+        value, array = one.beside(other)
+        return value.of(function(array, value.tensor))
+    values = [item for item in (one, other) if isinstance(item, Value)]
+    if any(not isinstance(item, Value | int | float) for item in (one, other)) or not values:
         raise InTheWay(Obstacle.NO_RULE, "It takes something else than tensors and numbers.")
-    if len({(value.batch, value.rank) for value in values}) != 1:
-        raise InTheWay(Obstacle.NO_RULE, "Its tensors have other axes than each other.")
-    return values[0].of(function(*(item.tensor if isinstance(item, Value) else item for item in given)))
+    if len(values) == 2:
+        one, other = laid_alike(values)
+        return one.of(function(one.tensor, other.tensor))
+    return values[0].of(function(*(item.tensor if isinstance(item, Value) else item for item in (one, other))))
 
 
-def _dim(given: list[Any], options: dict[str, Any], place: int = 1, default: Any = None) -> Any:
-    found = options.get("dim", given[place] if len(given) > place else default)
-    return found[0] if isinstance(found, list) and len(found) == 1 else found
-
-
-def _joined(given: list[Any], options: dict[str, Any]) -> Value:
-    values, dim = [_value(item) for item in given[0]], _dim(given, options, default=0)
-    if len({(value.batch, value.rank) for value in values}) != 1:
-        raise InTheWay(Obstacle.NO_RULE, "Its tensors have other axes than each other.")
-    return values[0].of(layers.Concatenate(axis=values[0].axis(dim))([value.tensor for value in values]))
-
-
-def _mean(given: list[Any], options: dict[str, Any]) -> Value:
-    return _reduced(given, options, layers.GlobalAveragePooling1D, ops.mean)
-
-
-def _greatest(given: list[Any], options: dict[str, Any]) -> Value:
-    return _reduced(given, options, layers.GlobalMaxPooling1D, ops.max)
-
-
-def _greatest_and_where(given: list[Any], options: dict[str, Any]) -> Any:
-    if len(given) > 1 and isinstance(given[1], Value):
-        return _binary(ops.maximum, given, options)
-    return [_greatest(given, options), Unknown()]
-
-
-def _reduced(given: list[Any], options: dict[str, Any], pooling: Any, function: Callable[..., Any]) -> Value:
-    value, dim = _value(given[0]), _dim(given, options)
-    keepdim = options.get("keepdim", given[2] if len(given) > 2 else False)
-    if not isinstance(dim, int):
-        raise InTheWay(Obstacle.NO_RULE, "It runs along other axes than one.")
-    axis, batch = value.axis(dim), value.batch - (not keepdim and int(dim) % value.rank < value.batch)
-    if value.rank == 3 and axis == 1:
-        return Value(pooling(keepdims=bool(keepdim))(value.tensor), batch)
-    return Value(function(value.tensor, axis=axis, keepdims=bool(keepdim)), batch)
-
-
-def _permuted(given: list[Any], _: dict[str, Any]) -> Value:
-    dims = given[1] if isinstance(given[1], list) else given[1:]
-    return _value(given[0]).permuted(dims)
-
-
-_FORMS: Final[dict[str, Callable[[list[Any], dict[str, Any]], Any]]] = {
-    "cat": _joined,
-    "concat": _joined,
-    "concatenate": _joined,
-    "mean": _mean,
-    "amax": _greatest,
-    "max": _greatest_and_where,
-    "permute": _permuted,
-    "transpose": lambda given, _: _value(given[0]).swapped(given[1], given[2]),
-    "swapaxes": lambda given, _: _value(given[0]).swapped(given[1], given[2]),
-    "squeeze": lambda given, options: _of_tensor(given[0]).squeezed(_dim(given, options)),
-    "unsqueeze": lambda given, options: _value(given[0]).unsqueezed(_dim(given, options)),
-    "flatten": lambda given, options: _value(given[0]).flattened(
-        options.get("start_dim", given[1] if len(given) > 1 else 0), options.get("end_dim", -1)
-    ),
-    "select": lambda given, _: _value(given[0]).picked([*[slice(None)] * given[1], given[2]]),
-    "softmax": lambda given, options: softened(_value(given[0]), ops.softmax, _dim(given, options)),
-    "log_softmax": lambda given, options: softened(_value(given[0]), ops.log_softmax, _dim(given, options)),
-    "leaky_relu": lambda given, options: _value(given[0]).of(
-        ops.leaky_relu(given[0].tensor, options.get("negative_slope", given[1] if len(given) > 1 else 0.01))
-    ),
-    "elu": lambda given, options: _value(given[0]).of(ops.elu(given[0].tensor, options.get("alpha", 1.0))),
-    "gelu": lambda given, options: _value(given[0]).of(
-        ops.gelu(given[0].tensor, options.get("approximate", "none") == "tanh")
-    ),
-}
+def _with_zeros(function: Callable[..., Any], given: list[Any]) -> Any:
+    one, other = given
+    if function is operator.mul or (isinstance(one, Zeros) and isinstance(other, Zeros)):
+        return Zeros()
+    if function is operator.add:
+        return other if isinstance(one, Zeros) else one
+    if function is operator.sub and isinstance(other, Zeros):
+        return one
+    raise InTheWay(Obstacle.NO_RULE, "It computes with zeros what is not followed.")

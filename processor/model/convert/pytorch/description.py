@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 RECURRENT: Final = ("LSTM", "GRU", "RNN")
+CELLS: Final = ("LSTMCell", "GRUCell", "RNNCell")
 ENDING: Final = ".npz"
 _MOST_BYTES: Final = 2 << 30
 """Unpacked. A file of a few kilobytes can claim to hold anything."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from keras import layers, ops
 
-from processor.model.convert.pytorch.calls import UNARY, softened
-from processor.model.convert.pytorch.description import RECURRENT
-from processor.model.convert.pytorch.values import Stack, Value, Zeros
+from processor.model.convert.pytorch.calls import UNARY
+from processor.model.convert.pytorch.description import CELLS, RECURRENT
+from processor.model.convert.pytorch.recurrent import Cell, Recurrent
+from processor.model.convert.pytorch.tensors import features_last, padded, softened, value_of
+from processor.model.convert.pytorch.values import Value
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules import InTheWay
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     Weights = dict[str, NDArray[Any]]
 
 _PASSING: Final = {"Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout", "Identity"}
-_KINDS: Final = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.SimpleRNN}
 
 
 @dataclass
@@ -40,7 +40,11 @@ def module_of(kind: str, options: dict[str, Any], weights: Weights, name: str, s
         InTheWay: it has none.
     """
     if kind in RECURRENT:
-        return _recurrent(kind, options, weights, name, states)
+        module = Recurrent(kind, options, weights, name, states)
+        return Built(module, module.weighted)
+    if kind in CELLS:
+        cell = Cell(kind.removesuffix("Cell"), options, weights, name)
+        return Built(cell, cell.weighted)
     if kind in _PASSING:
         return Built(lambda value: value)
     if kind in _ONE_LAYER:
@@ -48,110 +52,31 @@ def module_of(kind: str, options: dict[str, Any], weights: Weights, name: str, s
     activation = _activation(kind, options)
     if activation is None:
         raise InTheWay(Obstacle.NO_RULE, f"{kind} is not followed.")
-    return Built(activation)
-
-
-def _recurrent(kind: str, options: dict[str, Any], weights: Weights, name: str, states: bool) -> Built:
-    if options.get("proj_size"):
-        raise InTheWay(Obstacle.NO_RULE, "proj_size: Keras has no LSTM whose output is a projection.")
-    chain, weighted, both = [], [], bool(options["bidirectional"])
-    for depth in range(options["num_layers"]):
-        label = name if options["num_layers"] == 1 else f"{name}_l{depth}"
-        ways = [
-            _one(kind, options, weights, label if not way else f"{label}{way}", depth, way, states)
-            for way in (("", "_reverse") if both else ("",))
-        ]
-        layer = (
-            layers.Bidirectional(ways[0][0], backward_layer=ways[1][0], name=f"{label}_both") if both else ways[0][0]
-        )
-        chain.append(layer)
-        weighted.append((layer, [weight for _, own in ways for weight in own]))
-    batch = 0 if options["batch_first"] else 1
-    width = weights["weight_ih_l0"].shape[1]
-    return Built(lambda value, begin=None: _run(value, begin, chain, batch, kind, width), weighted)
-
-
-def _run(value: Any, begin: Any, chain: list[Any], batch: int, kind: str, width: int) -> Any:
-    starts = begin if isinstance(begin, list | tuple) else [begin]
-    if not all(start is None or isinstance(start, Zeros) for start in starts):
-        raise InTheWay(Obstacle.INITIAL_STATE)
-    if not isinstance(value, Value) or value.rank != 3 or value.batch != batch:
-        raise InTheWay(
-            Obstacle.NO_RULE, f"It takes tensors with the batch as their axis {batch}, and was given others."
-        )
-    _of_width(value, width)
-    x, held = value.tensor, []
-    for layer in chain:
-        given, states = layer(x), layer.return_state
-        x, after = (given[0], list(given[1:])) if states else (given, [])
-        held.append(after)
-    stacks = _stacks(held, kind) if states else None
-    return [Value(x, batch), stacks]
-
-
-def _stacks(held: list[list[Any]], kind: str) -> Any:
-    """The states of all layers and directions, each kind by itself."""
-    if kind != "LSTM":
-        return Stack([state for after in held for state in after])
-    return [Stack([state for after in held for state in after[rank::2]]) for rank in range(2)]
-
-
-def _one(
-    kind: str, options: dict[str, Any], weights: Weights, name: str, depth: int, way: str, states: bool
-) -> tuple[Any, list[NDArray[Any]]]:
-    settings: dict[str, Any] = {
-        "units": options["hidden_size"],
-        "return_sequences": True,
-        "return_state": states,
-        "use_bias": options["bias"],
-        "go_backwards": bool(way),
-        "name": name,
-    }
-    if kind == "RNN":
-        settings["activation"] = options.get("nonlinearity", "tanh")
-    ending, units = f"l{depth}{way}", options["hidden_size"]
-    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
-    if weights[f"weight_hh_{ending}"].shape != (gates * units, units):
-        raise ValueError(f"weight_hh_{ending} is not that of {units} units")
-    kernels = [weights[f"weight_ih_{ending}"].T, weights[f"weight_hh_{ending}"].T]
-    biases = [weights[f"bias_ih_{ending}"], weights[f"bias_hh_{ending}"]] if options["bias"] else []
-    if kind == "GRU":
-        # PyTorch has the gates reset, update, new; Keras has update, reset, new, and both biases, as here.
-        kernels = [_gates(kernel) for kernel in kernels]
-        return layers.GRU(reset_after=True, **settings), kernels + ([_gates(np.stack(biases))] if biases else [])
-    return _KINDS[kind](**settings), kernels + ([biases[0] + biases[1]] if biases else [])
-
-
-def _gates(values: NDArray[Any]) -> NDArray[Any]:
-    reset, update, new = np.split(values, 3, axis=-1)
-    return np.concatenate([update, reset, new], axis=-1)
-
-
-def _last_axis(value: Any) -> Value:
-    if not isinstance(value, Value) or value.batch == value.rank - 1:
-        raise InTheWay(Obstacle.NO_RULE, "It runs over the axis of the batch.")
-    return value
-
-
-def _of_width(value: Any, width: int) -> Value:
-    """The value, whose last axis has to be as wide as the weights: else a layer of any size would be made for it."""
-    if not isinstance(value, Value) or value.tensor.shape[-1] != width:
-        raise ValueError(f"a layer of the width {width} is given something else")
-    return value
+    return Built(lambda value: activation(value_of(value)))
 
 
 def _linear(_: dict[str, Any], weights: Weights, name: str) -> Built:
     outputs, width = weights["weight"].shape
     layer = layers.Dense(outputs, use_bias="bias" in weights, name=name)
     own = [weights["weight"].T, *([weights["bias"]] if "bias" in weights else [])]
-    return Built(lambda value: _of_width(_last_axis(value), width).of(layer(value.tensor)), [(layer, own)])
+
+    def call(given: Any) -> Value:
+        value = features_last(given, width)
+        return value.of(layer(value.tensor))
+
+    return Built(call, [(layer, own)])
 
 
 def _embedding(options: dict[str, Any], weights: Weights, name: str) -> Built:
     if options.get("max_norm") is not None:
         raise InTheWay(Obstacle.NO_RULE, "max_norm changes its weights whenever it is called.")
     layer = layers.Embedding(*weights["weight"].shape, name=name)
-    return Built(lambda value: value.of(layer(value.tensor)), [(layer, [weights["weight"]])])
+
+    def call(value: Any) -> Value:
+        straight = value_of(value).straight()
+        return Value(layer(straight.tensor), (*straight.axes, (len(straight.tensor.shape),)))
+
+    return Built(call, [(layer, [weights["weight"]])])
 
 
 def _layer_norm(options: dict[str, Any], weights: Weights, name: str) -> Built:
@@ -160,23 +85,77 @@ def _layer_norm(options: dict[str, Any], weights: Weights, name: str) -> Built:
     has = {"scale": "weight" in weights, "center": "bias" in weights}
     layer = layers.LayerNormalization(axis=-1, epsilon=options["eps"], name=name, **has)
     own = [weights[key] for key in ("weight", "bias") if key in weights]
-    return Built(lambda value: _last_axis(value).of(layer(value.tensor)), [(layer, own)])
+
+    def call(given: Any) -> Value:
+        value = features_last(given, options["normalized_shape"][0])
+        return value.of(layer(value.tensor))
+
+    return Built(call, [(layer, own)])
 
 
 def _batch_norm(options: dict[str, Any], weights: Weights, name: str) -> Built:
     if "running_mean" not in weights:
         raise InTheWay(Obstacle.TRAINING, "It normalises by the batch that it is given.")
     has = {"scale": "weight" in weights, "center": "bias" in weights}
-    # A sequence has its features before time here, [B, F, T].
-    layer = layers.BatchNormalization(axis=1, epsilon=options["eps"], name=name, **has)
     own = [weights[key] for key in ("weight", "bias", "running_mean", "running_var") if key in weights]
+    made: list[tuple[Any, Any]] = []
 
-    def call(value: Any) -> Value:
-        if not isinstance(value, Value) or value.batch != 0:
+    def call(given: Any) -> Value:
+        value = value_of(given)
+        if value.batch != 0:
             raise InTheWay(Obstacle.NO_RULE, "It takes tensors with the batch as their first axis.")
-        return value.of(layer(value.tensor))
+        # A sequence has its features before time in PyTorch, [B, F, T].
+        axis = value.axis(1)
+        if not made:
+            layer = layers.BatchNormalization(axis=axis, epsilon=options["eps"], name=name, **has)
+            made.append((layer, own))
+        elif made[0][0].axis != axis:
+            raise InTheWay(Obstacle.NO_RULE, "Its calls have their features on different axes.")
+        return value.of(made[0][0](value.tensor))
+
+    return Built(call, made)
+
+
+def _conv(options: dict[str, Any], weights: Weights, name: str) -> Built:
+    (width,), (stride,), (dilation,) = (options[key] for key in ("kernel_size", "stride", "dilation"))
+    reach, padding = (width - 1) * dilation, options["padding"]
+    left, right = _both_ends(padding, reach)
+    if stride != 1 or options["groups"] != 1 or options["padding_mode"] != "zeros":
+        raise InTheWay(Obstacle.NO_RULE, "Its stride, groups or padding_mode are not followed.")
+    outputs, channels, _ = weights["weight"].shape
+    own = [weights["weight"].transpose(2, 1, 0), *([weights["bias"]] if "bias" in weights else [])]
+    # Padded by all that it reaches, and at both ends: what it says behind the newest sample is to be cut off.
+    causal = bool(reach) and left == reach and right in (0, reach)
+    layer = layers.Conv1D(
+        outputs, width, dilation_rate=dilation, padding="causal" if causal else "valid", use_bias="bias" in weights,
+        name=name,
+    )  # fmt: skip
+
+    def call(given: Any) -> Value:
+        value = value_of(given)
+        if value.rank != 3 or value.batch != 0:
+            raise InTheWay(Obstacle.NO_RULE, "It takes tensors [batch, channels, time].")
+        if not causal and (left or right):
+            value = padded(value, left, right)
+        value = features_last(value.permuted([0, 2, 1]), channels).straight()
+        said = Value(layer(value.tensor), value.axes, (1, right) if causal else (0, 0))
+        return said.permuted([0, 2, 1])
 
     return Built(call, [(layer, own)])
+
+
+def _both_ends(padding: Any, reach: int) -> tuple[int, int]:
+    if padding == "same":
+        return reach // 2, reach - reach // 2
+    amount = 0 if padding == "valid" else padding[0]
+    return amount, amount
+
+
+def _padding(options: dict[str, Any], _: Weights, __: str) -> Built:
+    left, right = options["padding"]
+    if options.get("value"):
+        raise InTheWay(Obstacle.NO_RULE, "It pads with something else than zeros.")
+    return Built(lambda value: padded(value_of(value), left, right))
 
 
 _ONE_LAYER: Final[dict[str, Callable[[dict[str, Any], Weights, str], Built]]] = {
@@ -184,7 +163,12 @@ _ONE_LAYER: Final[dict[str, Callable[[dict[str, Any], Weights, str], Built]]] = 
     "Embedding": _embedding,
     "LayerNorm": _layer_norm,
     "BatchNorm1d": _batch_norm,
-    "Flatten": lambda options, _, __: Built(lambda value: value.flattened(options["start_dim"], options["end_dim"])),
+    "Conv1d": _conv,
+    "ConstantPad1d": _padding,
+    "ZeroPad1d": _padding,
+    "Flatten": lambda options, _, __: Built(
+        lambda value: value_of(value).flattened(options["start_dim"], options["end_dim"])
+    ),
 }
 
 
