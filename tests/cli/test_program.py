@@ -182,3 +182,17 @@ def test_a_property_that_no_client_takes_is_a_wrong_setting(
     assert result.exit_code == 2, result.output
     assert words in result.output
     assert setting.partition(".")[0] in result.output
+
+
+@pytest.mark.parametrize("command", ["info nowhere", "topics plan", "check", "reset --here", "config show"])
+def test_failures_of_commands_with_json_are_json(command: str) -> None:
+    wrong = [] if command.startswith("info") else ["--set", "no.such=1"]
+    result = CliRunner().invoke(app, [*command.split(), "--json", *wrong])
+    told = json.loads(result.stderr)
+    assert (result.exit_code, told["exit_code"], told["error"]) == (2, 2, "ConfigError")
+    assert told["fact"]
+    assert result.stdout == ""
+
+
+def test_shells_can_complete_it() -> None:
+    assert "_PROCESSOR_COMPLETE" in CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="processor").stdout
