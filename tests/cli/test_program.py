@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -196,3 +198,28 @@ def test_failures_of_commands_with_json_are_json(command: str) -> None:
 
 def test_shells_can_complete_it() -> None:
     assert "_PROCESSOR_COMPLETE" in CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="processor").stdout
+
+
+def test_ctrl_c_at_a_question_ends_with_130_and_says_that_nothing_was_changed() -> None:
+    code = """
+import typer
+from processor.cli.resetting import _ask
+app = typer.Typer()
+@app.callback()
+def group(): pass
+@app.command()
+def do(): _ask(None, False)
+app(["do"])
+"""
+    human, terminal = os.openpty()
+    asking = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert asking.stderr is not None
+    assert asking.stderr.read(6) == "Do it?"
+    asking.send_signal(signal.SIGINT)
+    _, said = asking.communicate(timeout=60)
+    os.close(human)
+    os.close(terminal)
+    assert asking.returncode == 130
+    assert "Nothing was changed." in said
