@@ -1,0 +1,117 @@
+"""`check` finds what `run` would refuse, with the same words, and disturbs nobody: not even a group that runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from model.graphs import recurrent
+from processor.dev.process import ProcessorProcess
+from processor.model.artifact import write_artifact
+from recovery.house import PARTITIONS, House
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def checked(process: ProcessorProcess) -> dict[str, Any]:
+    """What `processor check --json` says with the settings of a process; its findings by name."""
+    command = [
+        sys.executable,
+        "-m",
+        "processor",
+        "check",
+        "--json",
+        "-c",
+        str(process.log_path.parent / "processor.toml"),
+    ]
+    for name, value in process._overrides.items():
+        command += ["--set", f"{name}={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"], done.stderr
+    return {"exit_code": done.returncode, **{finding["name"]: finding for finding in document["findings"]}}
+
+
+def must_agree(house: House, name: str, **overrides: Any) -> dict[str, Any]:
+    """`check` refuses what `run` refuses: the same fact, hint and exit code. Returns the finding."""
+    process = house.process(**overrides)
+    found = checked(process)
+    code = process.start().wait_exit()
+    line = process.events()[-1]
+    house.processes.remove(process)
+    assert found["exit_code"] == code == line["exit_code"], (found, line)
+    assert (found[name]["error"], found[name]["hint"]) == (line["error"], line["hint"])
+    finding: dict[str, Any] = found[name]
+    # Which partition is found first is the loop's own affair.
+    assert finding["fact"].split()[:3] == line["fact"].split()[:3]
+    return finding
+
+
+def test_from_a_new_group_to_one_that_runs_and_one_that_was_stopped(house: House) -> None:
+    process = house.process().start()
+    house.wait_caught_up()
+    running = checked(process)
+    assert running["states"]["verdict"] == "ok", running
+    assert running["exit_code"] == 2, "its directory and its port are taken, by itself"
+    assert "is in use" in running["state directory"]["fact"]
+    before = process.get("/status")
+    house.finish()
+    assert "rewound" not in process.log()
+    assert "generation_changed" not in process.log()
+    assert before
+    stopped = checked(process)
+    assert stopped["exit_code"] == 0
+    assert "0 offsets are left to replay" in stopped["states"]["fact"]
+
+
+def test_a_port_that_is_taken(house: House) -> None:
+    port = house.process("one").start().wait_event("listening")["port"]
+    finding = must_agree_beside(house, f"127.0.0.1:{port}")
+    assert str(port) in finding["fact"]
+
+
+def must_agree_beside(house: House, listen: str) -> dict[str, Any]:
+    process = house.process("two", http__listen=listen)
+    found = checked(process)
+    assert found["exit_code"] == 2
+    assert process.start().wait_exit() == 2
+    line = process.events()[-1]
+    assert [found["http"][key] for key in ("fact", "cause", "hint")] == [line[key] for key in ("fact", "cause", "hint")]
+    finding: dict[str, Any] = found["http"]
+    return finding
+
+
+def test_what_does_not_belong_together(house: House, topic: Callable[..., str]) -> None:
+    """States of another model; other settings in the middle of a replay; an input that was recreated; lost states."""
+    process = house.process().start()
+    house.finish()
+    house.processes.clear()
+
+    ours, other = house.artifact, house.directory / "other"
+    write_artifact(other, **recurrent())
+    house.artifact = other
+    finding = must_agree(house, "states")
+    assert "belong to the model" in finding["fact"]
+    assert f"Partitions {', '.join(map(str, range(1, PARTITIONS)))} are refused, too." in finding["cause"]
+    house.artifact = ours
+
+    place = topic("elsewhere", partitions=PARTITIONS)
+    house.input, given = place, house.input
+    assert "The input topic is not the one" in must_agree(house, "states")["fact"]
+    house.input = given
+
+    house.kafka.delete_topics(house.changelog)
+    house.kafka.create_topic(house.changelog, partitions=PARTITIONS, config={"cleanup.policy": "compact"})
+    assert "but there is no state for it" in checked(process)["states"]["fact"]
+
+
+@pytest.mark.parametrize("directory", ["/proc/processor", "/dev/null/state"])
+def test_a_place_that_holds_no_files_is_not_full(house: House, directory: str) -> None:
+    finding = must_agree(house, "disk", state__directory=directory)
+    assert "cannot be used" in finding["fact"]
+    assert "full" not in finding["fact"] + finding["cause"]
