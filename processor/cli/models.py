@@ -19,6 +19,10 @@ Examples = Annotated[
 ]
 
 
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="W.h5", help="The weights, where the model is a description (.json, .yaml)."),
+]
 TimeAxis = Annotated[
     int | None,
     typer.Option("--time-axis", min=1, metavar="AXIS", help="Where time lies in the inputs, where that is not plain."),
@@ -48,7 +52,12 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="Trained model: a .keras or .h5 file, or an .npz of PyTorch's.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Trained model: a .keras or .h5 file, a .json or .yaml description, or an .npz of PyTorch's."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Artifact directory to write.")] = Path(
         "artifacts/model"
     ),
@@ -59,6 +68,7 @@ def convert(
         int | None,
         typer.Option("--length", min=1, metavar="N", help="Samples of a sequence; by default the model's own."),
     ] = None,
+    weights: Weights = None,
     examples: Examples = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Greatest error allowed, relative to answers above 1.")
@@ -88,6 +98,7 @@ def convert(
                 time_axis=time_axis,
                 progress=tell,
                 thorough=thorough,
+                weights=weights,
             )
     except ConversionRefused as refusal:
         if refusal.report is not None:
@@ -101,6 +112,7 @@ def convert(
 def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Artifact directory.")],
     model: Annotated[Path, typer.Option("--model", help="The trained model that it was converted from.")],
+    weights: Weights = None,
     examples: Examples = None,
     time_axis: TimeAxis = None,
     thorough: Thorough = False,
@@ -114,7 +126,13 @@ def verify(
     try:
         with progress() as tell:
             report = verify_model(
-                directory, model, examples=examples, time_axis=time_axis, progress=tell, thorough=thorough
+                directory,
+                model,
+                examples=examples,
+                time_axis=time_axis,
+                progress=tell,
+                thorough=thorough,
+                weights=weights,
             )
     except ConversionRefused as refusal:
         _show_refusal(refusal, as_json)

@@ -46,17 +46,20 @@ def convert(
     time_axis: TimeAxis = None,
     progress: Progress | None = None,
     thorough: bool = False,
+    *,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Turns a trained model into an artifact, and proves first that it says the same.
 
-    `model`: a keras.Model, a torch.nn.Module, or the path of a `.keras` or `.h5` file, or of an `.npz` that
-    `export_pytorch` wrote; `mode`: auto, carry, tumbling or window; `length`:
+    `model`: a keras.Model, a torch.nn.Module, or the path of a `.keras` or `.h5` file, a description (see `weights`),
+    or of an `.npz` that `export_pytorch` wrote; `mode`: auto, carry, tumbling or window; `length`:
     the N of tumbling or the T of window, by default the model's own T; `examples`: sequences
     [rows, samples, *sample shape] to be tried beside random ones, as an array, a mapping by input name, or the path of
     an .npz; `tolerance`: the greatest |error| / max(1, |truth|) that is let through; `time_axis`: where time lies in
     the inputs (by name, or one for all), where it is not the axis that the recurrent layers run over; `progress`:
     called with what is being done, and which part of it is done (0 to 1); `thorough`: compares more, in up to half an
-    hour and 8 GB in place of a minute and 2 GB.
+    hour and 8 GB in place of a minute and 2 GB; `weights`: the path of an HDF5 file with the weights, where `model`
+    is the path of a description alone (`.json` or `.yaml`).
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
@@ -69,7 +72,7 @@ def convert(
     prepare()
     from processor.model.convert.conversion import convert_model
 
-    return convert_model(model, directory, mode, length, examples, tolerance, time_axis, thorough, tell)
+    return convert_model(model, directory, mode, length, examples, tolerance, time_axis, thorough, tell, weights)
 
 
 def verify(
@@ -79,6 +82,8 @@ def verify(
     time_axis: TimeAxis = None,
     progress: Progress | None = None,
     thorough: bool = False,
+    *,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Runs the certificate of an artifact again, against a model and on the user's own sequences.
 
@@ -93,7 +98,7 @@ def verify(
     prepare()
     from processor.model.convert.conversion import verify_model
 
-    return verify_model(directory, model, examples, time_axis, thorough, tell)
+    return verify_model(directory, model, examples, time_axis, thorough, tell, weights)
 
 
 def _silent(_stage: str, _part: float) -> None:

@@ -50,6 +50,7 @@ def convert_model(
     time_axis: TimeAxis,
     thorough: bool,
     progress: Progress,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Report:
     """See `processor.model.convert.convert`."""
     began = time.perf_counter()
@@ -57,7 +58,7 @@ def convert_model(
     if not 0 < tolerance < 1:
         raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
     progress("loading the model", 0.0)
-    loaded = load(model)
+    loaded = load(model, weights)
     with untouched(loaded.model):
         built = build(loaded.model, mode, length, time_axis, loaded.source)
         given = given_sequences(examples, built.interface)
@@ -100,12 +101,13 @@ def verify_model(
     time_axis: TimeAxis,
     thorough: bool,
     progress: Progress,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Report:
     """See `processor.model.convert.verify`."""
     began = time.perf_counter()
     artifact = load_artifact(directory)
     progress("loading the model", 0.0)
-    loaded = load(model)
+    loaded = load(model, weights)
     with untouched(loaded.model):
         built = build(loaded.model, artifact.mode, artifact.length, time_axis, loaded.source)
         step = plan(built.machine)

@@ -1,23 +1,16 @@
-"""Repairs of files that an older Keras wrote, as changes of the model's description before Keras reads it.
-
-A repair is made where its meaning is certain, and listed in the report. Everything else that an old file holds is left
-to Keras, which refuses it.
-"""
+"""What a model's description is looked through for before anything of it is built. Old ones: see `legacy`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from processor.model.convert.legacy.settings import RECURRENT
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OLD_HARD_SIGMOID: Final = "hard_sigmoid"
-_RECURRENT: Final = {"LSTM", "GRU", "SimpleRNN", "RNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM2D"}
-_CUDNN: Final = {"CuDNNLSTM", "CuDNNGRU"}
 _GREATEST_SIZE: Final = 1 << 26
-_ACTIVATIONS: Final = ("activation", "recurrent_activation")
 
 
 def layers_of(config: Any) -> Iterator[dict[str, Any]]:
@@ -81,87 +74,13 @@ def _whole_numbers(value: Any) -> Iterator[int]:
             yield from _whole_numbers(item)
 
 
-def repair(config: dict[str, Any], keras_version: str, name: str) -> list[str]:
-    """Changes a model's description in place. Returns what was done, a sentence each.
-
-    Raises:
-        ConversionRefused: it holds what can neither be read nor repaired.
-    """
-    done: list[str] = []
-    old = keras_version.split(".")[0] in ("1", "2")
-    for layer in layers_of(config):
-        kind, inner = layer["class_name"], layer.get("config")
-        if not isinstance(inner, dict):
-            continue
-        label = inner.get("name", kind)
-        if kind in _CUDNN:
-            raise ConversionRefused(
-                f"The layer {label!r} in {name} is a {kind}, which Keras 3 does not have.",
-                layer=str(label),
-                reason=Obstacle.UNREADABLE,
-                cause="Its weights are laid out for a GPU's own library.",
-                remedies=[
-                    "Load the model where it was made, copy its weights into LSTM or GRU, and save that as .keras."
-                ],
-            )
-        done += _repair_recurrent(kind, inner, label, old)
-        if kind == "Sequential":
-            done += _name_the_input(inner)
-    return done
-
-
-def _repair_recurrent(kind: str, inner: dict[str, Any], label: str, old: bool) -> list[str]:
-    if kind not in _RECURRENT:
-        return []
+def drop_unroll(config: Any) -> list[str]:
+    """Takes `unroll=True` out of a description, in place: it changes nothing but how a layer is run, and a file that
+    names a length of a million has a graph of it. Returns what was done, a sentence each."""
     done = []
-    if inner.get("unroll"):
-        inner["unroll"] = False
-        done.append(f"{label}: unroll=True was dropped, which changes nothing but how it is run.")
-    if "time_major" in inner:
-        if inner["time_major"]:
-            raise ConversionRefused(
-                f"The layer {label!r} has time_major=True, which Keras 3 does not have.",
-                layer=label,
-                reason=Obstacle.UNREADABLE,
-                cause="Its first axis is time, and the batch is the second.",
-                remedies=["Build the model with time as the second axis, load the same weights, and save it again."],
-            )
-        del inner["time_major"]
-        done.append(f"{label}: dropped time_major=False, which Keras 3 no longer knows.")
-    if kind in ("GRU", "GRUCell") and "reset_after" not in inner:
-        inner["reset_after"] = False
-        done.append(f"{label}: reset_after=False, which was the only kind of GRU when the file was written.")
+    for layer in layers_of(config):
+        inner = layer.get("config")
+        if layer["class_name"] in RECURRENT and isinstance(inner, dict) and inner.get("unroll"):
+            inner["unroll"] = False
+            done.append(f"{inner.get('name')}: unroll=True was dropped, which changes nothing but how it is run.")
     return done
-
-
-def _name_the_input(inner: dict[str, Any]) -> list[str]:
-    """A Sequential model whose first layer carries the shape of the input gets an input layer of that shape."""
-    listed = inner.get("layers")
-    if not isinstance(listed, list) or not listed:
-        return []
-    first = listed[0]
-    if (
-        not isinstance(first, dict)
-        or first.get("class_name") == "InputLayer"
-        or not isinstance(first.get("config"), dict)
-    ):
-        return []
-    settings = first["config"]
-    shape = settings.pop("batch_input_shape", None)
-    if shape is None:
-        return []
-    dtype = settings.get("dtype") if isinstance(settings.get("dtype"), str) else "float32"
-    label = settings.get("name", first.get("class_name"))
-    entry = {"batch_shape": list(shape), "dtype": dtype, "name": f"{label}_input"}
-    listed.insert(0, {"class_name": "InputLayer", "config": entry})
-    return [f"{label}: its batch_input_shape {tuple(shape)} became an input layer."]
-
-
-def uses_old_hard_sigmoid(config: Any, keras_version: str) -> bool:
-    """Whether `hard_sigmoid` in this file means what it meant before Keras 3."""
-    if keras_version.split(".")[0] not in ("1", "2"):
-        return False
-    settings = (layer.get("config") for layer in layers_of(config))
-    return any(
-        OLD_HARD_SIGMOID in (inner.get(key) for key in _ACTIVATIONS) for inner in settings if isinstance(inner, dict)
-    )
