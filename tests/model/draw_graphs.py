@@ -2,6 +2,9 @@
 reason of the closed list. A few are drawn in every run of the tests; as many as one likes by
 
     PYTHONPATH=tests python -m model.draw_graphs --graphs 2000 [--first SEED]
+
+Each is converted as a user's model is, and the greatest time and memory of a conversion are printed. `--first` goes on
+from a seed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ import numpy as np
 
 import processor
 from model import random_graphs
-from processor.model.convert import ConversionRefused, Obstacle, properties
+from model.peak import peak_afresh, peak_bytes
+from processor.model.convert import ConversionRefused, Obstacle
 
 SAMPLES = 7
 
@@ -78,17 +82,26 @@ def main() -> None:
     parser.add_argument("--graphs", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the seed of the first")
     asked = parser.parse_args()
-    properties.LONG_RUN = properties.SEQUENCE  # ten thousand samples each would take most of the time
     seen: collections.Counter[str] = collections.Counter()
     began = time.monotonic()
+    longest, largest = (0.0, 0.0, -1), (0, -1)
     for seed in range(asked.first, asked.first + asked.graphs):
+        peak_afresh()
+        cpu, wall = time.process_time(), time.monotonic()
         try:
             seen[drawn(seed)] += 1
         except Exception as error:  # all that went wrong is to be seen, whatever it is
             seen["wrong"] += 1
             print(f"wrong: the seed {seed}: {type(error).__name__}: {str(error)[:500]}", flush=True)
+        longest = max(longest, (time.process_time() - cpu, time.monotonic() - wall, seed))
+        largest = max(largest, (peak_bytes(), seed))
         if seed % 25 == 24 or seed == asked.first + asked.graphs - 1:
             print(sum(seen.values()), json.dumps(seen), f"{time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"  the longest: {longest[0]:.0f} s of CPU, {longest[1]:.0f} s in all (seed {longest[2]}); "
+                f"the most memory of the process: {largest[0] >> 20} MB (seed {largest[1]})",
+                flush=True,
+            )
     sys.exit(bool(seen["wrong"]))
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from processor.model.convert.flat import graph_of
+from processor.model.convert.memory import available_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +57,9 @@ _SHARES: Final = {"the step": 0.15, "prefixes": 0.2, "given": 0.2, "extremes": 0
 
 
 def budget_of(*, thorough: bool) -> Budget:
-    """The budget of a conversion or a verification."""
-    return THOROUGH if thorough else DEFAULT
+    """The budget of a conversion or a verification: no more than a third of the memory that there is."""
+    budget, available = THOROUGH if thorough else DEFAULT, available_bytes()
+    return budget if available is None else replace(budget, held=max(1, min(budget.held, available // 3)))
 
 
 class Stage:

@@ -7,7 +7,7 @@ import platform
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from processor.model.convert.certificate import Certificate, certify
 from processor.model.convert.flat import untouched
 from processor.model.convert.labels import judge
 from processor.model.convert.loading import Loaded, load
+from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from processor.model.convert.interface import TimeAxis
     from processor.model.convert.modes import Built
     from processor.types import TensorSpec
+
+_COPIES_BUILDING: Final = 8
+"""As many copies of the weights are held, about, while TensorFlow and LiteRT build the step graph."""
 
 
 def convert_model(
@@ -59,11 +63,13 @@ def convert_model(
         raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
     progress("loading the model", 0.0)
     loaded = load(model, weights)
-    with untouched(loaded.model):
+    with untouched(loaded.model), memory_is_enough(loaded.source):
         built = build(loaded.model, mode, length, time_axis, loaded.source)
         given = given_sequences(examples, built.interface)
         progress("building the step graph", 0.0)
         step = plan(built.machine)
+        size = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
+        refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
         draft = _draft(loaded, built, step, tolerance, flatbuffer(step, loaded.model.name))
         budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
         truth = _truth(built, draft, budget)
@@ -108,7 +114,7 @@ def verify_model(
     artifact = load_artifact(directory)
     progress("loading the model", 0.0)
     loaded = load(model, weights)
-    with untouched(loaded.model):
+    with untouched(loaded.model), memory_is_enough(loaded.source):
         built = build(loaded.model, artifact.mode, artifact.length, time_axis, loaded.source)
         step = plan(built.machine)
         for what, mine, its in (
@@ -159,6 +165,8 @@ def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
         one = sample_bytes(built.graph)
     else:
         one = row_bytes(artifact) // (built.length or 1) if artifact else 1
+    least = one * ((built.length or 1) if built.at_length else 1)
+    refuse_too_large(built.model.name, least, "A pass of the trained model over one sequence")
     return Truth(
         built.model,
         built.structure,

@@ -39,6 +39,7 @@ def page(report: Report) -> str:
         f"<h1>{escape(report.model)}</h1>",
         f'<p><b class="{kind}">{verdict}</b>: greatest error {worst:.1e}, tolerance {report.tolerance:.0e}; mode '
         f"{escape(mode)}; {report.words} words to a state; fingerprint <code>{escape(report.fingerprint)}</code></p>",
+        f"<p>{escape(report.spread)}</p>",
         "<h2>Layers and slots</h2>",
         _graph(report),
         "<h2>Error against step</h2>",

@@ -62,6 +62,20 @@ class Report:
         """What is no error, and worth knowing all the same."""
         return list(self.certificate["remarks"])
 
+    @property
+    def spread(self) -> str:
+        """The errors of the random predictions in one sentence; empty where there were none."""
+        seen = self.certificate.get("spread")
+        if not seen:
+            return ""
+        kinds = {"step": "", "step_float64": "from float64, the step ", "model_float64": "the trained model itself "}
+        said = [
+            f"{title}median {errors['median']:.0e}, 99 % {errors['p99']:.0e}, greatest {errors['greatest']:.1e}"
+            for kind, title in kinds.items()
+            if (errors := seen.get(kind))
+        ]
+        return f"Errors of {seen['predictions']:,} random predictions (a sample, no bound): {'; '.join(said)}."
+
     def to_dict(self) -> dict[str, Any]:
         """As a program reads it: JSON's types only."""
         return {
@@ -154,6 +168,7 @@ class Report:
             f"[bold green]Exact[/] on every prefix: greatest error [bold]{worst:.1e}[/], tolerance {self.tolerance:.0e}"
         )
         text += f" [dim]({self.seconds:.1f} s)[/]"
+        text += f"\n{spread}" if (spread := self.spread) else ""
         if self.directory:
             text += f"\n{escape(str(self.directory))}  [dim]fingerprint[/] {self.fingerprint}"
         return Panel(text, border_style="green", expand=False)
