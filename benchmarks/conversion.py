@@ -122,7 +122,7 @@ def main() -> None:
         next(case for case in cases() if case.name == asked.build[0]).build().save(asked.build[1])
         return
     missed = 0
-    print("| model | weights, MB | s | peak, MB | compared |\n|---|---:|---:|---:|---|", flush=True)
+    print("| model | weights, MB | s | s of CPU | peak, MB | compared |\n|---|---:|---:|---:|---:|---|", flush=True)
     for case in cases():
         if asked.only in case.name:
             row, kept = _row(case, ["--thorough"] if asked.thorough else [])
@@ -137,20 +137,26 @@ def _row(case: Case, more: list[str]) -> tuple[str, bool]:
         subprocess.run([sys.executable, "-m", "benchmarks.conversion", "--build", case.name, file], check=True)
         command = [sys.executable, "-m", "processor", "convert", file, "-o", f"{place}/artifact", "--json"]
         began = time.perf_counter()
-        code, out, err, peak = _measured([*command, *case.options, *more])
+        code, out, err, cpu, peak = _measured([*command, *case.options, *more])
         seconds = time.perf_counter() - began
         weights = Path(file).stat().st_size / 2**20
-    said = " ".join(err.split()[-40:])
-    if code == 0:
-        report = json.loads(out)
-        said = str(report["certificate"].get("compared") or report["certificate"]["sequences"])
+    said = _compared(json.loads(out)["certificate"]) if code == 0 else " ".join(err.split()[-40:])
     said = f"exit {code}: {said}" if code else said
-    row = f"| {case.name} | {weights:.1f} | {seconds:.0f} | {peak / 2**20:.0f} | {said} |"
+    row = f"| {case.name} | {weights:.1f} | {seconds:.0f} | {cpu:.0f} | {peak / 2**20:.0f} | {said} |"
     return row, code == 0 and seconds <= SECONDS and peak <= BYTES
 
 
-def _measured(command: list[str]) -> tuple[int, str, str, int]:
-    """Runs a command: its exit code, what it wrote, and the most resident memory that it had, in bytes."""
+def _compared(certificate: dict[str, Any]) -> str:
+    """Lengths of prefixes, samples of the long run, random predictions."""
+    detail = {check["name"]: check["detail"] for check in certificate["checks"]}
+    prefixes = (detail.get("every prefix") or detail.get("every window", "")).partition(";")[0]
+    reach = detail.get("the long run", "").partition(":")[0]
+    predictions = (certificate["spread"] or {}).get("predictions", 0)
+    return "; ".join(part for part in (prefixes, reach, f"{predictions:,} predictions") if part)
+
+
+def _measured(command: list[str]) -> tuple[int, str, str, float, int]:
+    """Runs a command: its exit code, what it wrote, seconds of CPU, and its most resident memory in bytes."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(command, stdout=out, stderr=err)
         ends = time.monotonic() + _MOST_SECONDS
@@ -166,7 +172,8 @@ def _measured(command: list[str]) -> tuple[int, str, str, int]:
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        return child.returncode, out.read(), err.read(), usage.ru_maxrss * 1024
+        cpu = usage.ru_utime + usage.ru_stime
+        return child.returncode, out.read(), err.read(), cpu, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

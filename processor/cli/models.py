@@ -78,7 +78,7 @@ def convert(
     html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
-    """Turn a trained Keras or PyTorch model into an artifact, and prove that it says the same.
+    """Turn a trained Keras or PyTorch model into an artifact, and verify that it answers the same.
 
     Prints the layers with their rules, the slots of a key's state and the greatest error; or the layer in the way, why,
     and what to do. Needs the extra `convert` (TensorFlow).

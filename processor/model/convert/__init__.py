@@ -49,7 +49,7 @@ def convert(
     *,
     weights: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """Turns a trained model into an artifact, and proves first that it says the same.
+    """Turns a trained model into an artifact, and verifies first that it answers the same.
 
     `model`: a keras.Model, a torch.nn.Module, or the path of a `.keras` or `.h5` file, a description (see `weights`),
     or of an `.npz` that `export_pytorch` wrote; `mode`: auto, carry, tumbling or window; `length`:

@@ -1,10 +1,11 @@
-"""The certificate: proof, before anything is written, that the step graph says what the trained model says.
+"""The certificate: before anything is written, the step graph is compared with the trained model.
 
 1. A row's bits depend on nothing but the row; where the kernels do not keep that, one tile size is fixed.
 2. Properties of the step by itself: any split, saving and restoring, interleaved keys, causality, `tumbling`'s restart,
    static inputs kept.
 3. Every prefix of random and given sequences, against the trained model.
-4. Extreme inputs, and the long run: how the error grows, held against what rounding costs the model itself.
+4. Extreme inputs, the distribution of the errors of thousands of random predictions, and the long run: how the error
+   grows, held against what rounding costs the model itself.
 5. Where the truth came from a twin: the twin against the model itself, at the model's own shape; and where the model
    was made from one of PyTorch: against the answers that PyTorch itself gave.
 """
