@@ -94,6 +94,23 @@ def test_models_that_need_the_future(mode: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(got[0][:, 1], np.asarray(model(early)[0])[:, 1], atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("mode", ["window", "tumbling"])
+def test_masks_of_sequences_that_are_read_both_ways(mode: str, tmp_path: Path) -> None:
+    """The backward half reads the mask backwards, too, and says zeros where a sample is missing."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.Embedding(7, 3, mask_zero=True)(tokens)
+    x = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x)
+    x = layers.Bidirectional(layers.SimpleRNN(3, return_sequences=True), merge_mode="sum")(x)
+    x = layers.GRU(2, return_sequences=True, go_backwards=True, zero_output_for_mask=True)(x)
+    model = models.lively(keras.Model(tokens, layers.Dense(2)(x)))
+    processor.convert(model, tmp_path / "a", mode=mode, length=4)
+    values = np.random.default_rng(6).integers(0, 7, (6, 8)).astype(np.int32)
+    values[0, ::2], values[1, :3], values[2, 5:], values[3] = 0, 0, 0, 0
+    got = np.asarray(processor.load(tmp_path / "a").run(values))
+    for t in (4, 5, 6, 8) if mode == "window" else (4, 8):
+        np.testing.assert_allclose(got[:, t - 1], np.asarray(model(values[:, t - 4 : t]))[:, -1], atol=TOLERANCE)
+
+
 def test_every_interpreter_of_a_window_says_the_same_from_its_second_call_on(tmp_path: Path) -> None:
     """With XNNPACK some did not, of two layers: shapes that are computed as the graph runs move tensors under it."""
     both_ways = [layers.Bidirectional(layers.LSTM(4, return_sequences=more)) for more in (True, False)]

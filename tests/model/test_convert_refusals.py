@@ -45,6 +45,11 @@ def chain(*middle: Any, shape: tuple[int | None, ...] = (7, 3)) -> Any:
     )
 
 
+def image(layer: Any) -> Any:
+    """Time, frequency, two channels."""
+    return keras.Sequential([keras.Input((7, 16, 2)), layer, layers.TimeDistributed(layers.Flatten()), layers.LSTM(2)])
+
+
 IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
     "flatten": (lambda: keras.Sequential([keras.Input((7, 3)), layers.Flatten(name="it")]), Obstacle.COLLECTS_TIME),
     "reshape": (lambda: chain(layers.Reshape((14, 2), name="it")), Obstacle.COLLECTS_TIME),
@@ -67,6 +72,20 @@ IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
     "pooling": (lambda: chain(layers.MaxPooling1D(2, name="it")), Obstacle.NO_RULE),
     "pooling same": (lambda: chain(layers.AveragePooling1D(2, strides=1, padding="same", name="it")),
                      Obstacle.NEEDS_FUTURE),
+    "convolution of two axes, same": (lambda: image(layers.Conv2D(2, (3, 3), padding="same", name="it")),
+                                      Obstacle.NEEDS_FUTURE),
+    "convolution of two axes, with strides": (lambda: image(layers.Conv2D(2, (1, 3), strides=2, name="it")),
+                                              Obstacle.NO_RULE),
+    "convolution of two axes, valid": (lambda: image(layers.SeparableConv2D(2, (3, 1), name="it")), Obstacle.NO_RULE),
+    "pooling of two axes": (lambda: image(layers.MaxPooling2D((2, 2), name="it")), Obstacle.NO_RULE),
+    "padding of two axes": (lambda: image(layers.ZeroPadding2D(1, name="it")), Obstacle.NEEDS_FUTURE),
+    "transposed over time": (lambda: image(layers.Conv2DTranspose(2, (3, 1), name="it")), Obstacle.NEEDS_FUTURE),
+    "channels for time": (lambda: chain(layers.Conv1D(2, 1, data_format="channels_first", name="it")),
+                          Obstacle.COLLECTS_TIME),
+    "repeated of two axes": (lambda: image(layers.UpSampling2D((2, 1), name="it")), Obstacle.COLLECTS_TIME),
+    "equation over time": (lambda: chain(layers.EinsumDense("btf,tg->bgf", output_shape=(5, 4), name="it")),
+                           Obstacle.COLLECTS_TIME),
+    "reshape that mixes": (lambda: image(layers.Reshape((16, 7, 2), name="it")), Obstacle.COLLECTS_TIME),
     "dense over time": (lambda: keras.Sequential([keras.Input((7, 3)), layers.Permute((2, 1)),
                                                   layers.Dense(2, name="it")]), Obstacle.COLLECTS_TIME),
     "masked softmax": (lambda: chain(layers.Masking(), layers.Softmax(name="it")), Obstacle.MASK),
@@ -128,6 +147,9 @@ GRAPHS: dict[str, tuple[Callable[[Any], Any], Obstacle]] = {
                                   Obstacle.DEPENDS_ON_POSITION),
     "products of all samples": (lambda x: layers.LSTM(2)(ops.matmul(x, ops.transpose(x, (0, 2, 1)))),
                                 Obstacle.NEEDS_FUTURE),
+    "sums of all samples": (lambda x: layers.LSTM(2)(ops.einsum("btf,bsf->bts", x, x)), Obstacle.NEEDS_FUTURE),
+    "padded with ones": (lambda x: layers.LSTM(2)(ops.pad(x, [[0, 0], [1, 0], [0, 0]], constant_values=1)),
+                         Obstacle.NO_RULE),
     "samples and their end": (lambda x: layers.Multiply(name="it")(
         [x, layers.Reshape((1, 3))(layers.LSTM(3)(x))]), Obstacle.NEEDS_FUTURE),
     "attention": (lambda x: layers.Attention(name="it")([x, x]), Obstacle.NEEDS_FUTURE),

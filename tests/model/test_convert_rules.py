@@ -139,6 +139,23 @@ class TestMasks:
             processor.load(tmp_path / "a").run(x), models.on_every_prefix(model, x), atol=TOLERANCE
         )
 
+    def test_initial_states_and_masks(self, tmp_path: Path) -> None:
+        """Keras hands a mask on to a layer that takes initial states only where it is called with one."""
+        x, place = keras.Input((None, 3), name="x"), keras.Input((2,), name="place")
+        y, begun = layers.Masking(0.5)(x), [layers.Dense(4)(place) for _ in range(2)]
+        unmasked = layers.LSTM(4, return_sequences=True)(y, initial_state=begun)
+        seen = ops.any(ops.not_equal(x, 0.5), axis=-1)
+        masked = layers.GRU(4, return_sequences=True)(y, initial_state=begun[0], mask=seen)
+        zeros = layers.SimpleRNN(4, return_sequences=True, zero_output_for_mask=True)(
+            y, initial_state=begun[1], mask=seen
+        )
+        heeded = layers.GRU(3, return_sequences=True)(unmasked)
+        model = models.lively(keras.Model([x, place], layers.Concatenate()([unmasked, masked, zeros, heeded])))
+        values, where = self.missing(), models.sequences(5, 2, 1)[..., 0]
+        processor.convert(model, tmp_path / "a")
+        got = processor.load(tmp_path / "a").run({"x": values, "place": where})
+        np.testing.assert_allclose(got, model([values, where]), atol=TOLERANCE)
+
     def test_a_mean_leaves_out_what_is_missing(self, tmp_path: Path) -> None:
         model, x = models.sequential(layers.Masking(0.5), layers.GlobalAveragePooling1D()), self.missing()
         processor.convert(model, tmp_path / "a")

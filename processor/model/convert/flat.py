@@ -16,6 +16,7 @@ from keras.src.models.functional import Functional
 
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.reshapes import for_any_length
 from processor.model.convert.rules.base import RULES
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ class _Recorder:
     def record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> Any:
         """One call as it is."""
         called = self.substitute(operation)
+        if args and isinstance(args[0], keras.KerasTensor):
+            called = for_any_length(called, args[0].shape)
         outputs = called(*args, **_with_mask(called, args, kwargs))
         self.paths[id(called._inbound_nodes[-1])] = path
         return outputs
@@ -225,10 +228,16 @@ def is_opened(operation: Any) -> bool:
 
 
 def _with_mask(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keras fills in the mask of a layer's input by itself, and does not always record that it did."""
+    """Keras fills in the mask of a layer's input by itself, and does not always record that it did.
+
+    It does so for a layer that takes tensors for one parameter alone: an LSTM that is given initial states, too, heeds
+    no mask but one that it is called with.
+    """
     if not getattr(layer, "_call_has_mask_arg", False) or kwargs.get("mask") is not None or len(args) != 1:
         return kwargs
-    mask = _mask_of(args[0]) if isinstance(args[0], keras.KerasTensor) else None
+    if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(list(kwargs.values()))):
+        return kwargs
+    mask = _mask_of(args[0])
     return kwargs if mask is None else kwargs | {"mask": mask}
 
 

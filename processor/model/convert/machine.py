@@ -91,7 +91,7 @@ class WholeModel:
             sample = given
             if entry.vocabulary is not None and entry.spec.dtype == "int32":
                 sample = tf.where((given >= 0) & (given < entry.vocabulary), given, 0)
-                good.append(tf.reduce_all(tf.reshape(given == sample, (tf.shape(given)[0], -1)), axis=1))
+                good.append(tf.reduce_all(given == sample, axis=list(range(1, len(given.shape)))))
             value = sample
             if entry.time is not None:
                 before = known.pop(0) if self.length > 1 else None

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from processor.model.artifact import Slot
+from processor.model.convert.litert import as_litert_has_it
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
-from processor.model.convert.toggles import reshaped_without_a_look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def flatbuffer(step: Step, name: str) -> bytes:
     module.function = function
     try:
         with silence(), tempfile.TemporaryDirectory() as directory:
-            with reshaped_without_a_look():
+            with as_litert_has_it():
                 concrete = function.get_concrete_function()
             _refuse_hidden_state(concrete, name)
             tf.saved_model.save(module, directory, signatures={SIGNATURE: concrete})

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
+from processor.model.convert.written_out import rnn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,7 +41,7 @@ def unrolled(owner: Any) -> contextlib.AbstractContextManager[None]:
 
     And without a look at shapes, for which LiteRT would have to move tensors from call to call.
     """
-    settings: list[tuple[Any, str, Any]] = []
+    settings: list[tuple[Any, str, Any]] = [(keras.src.backend, "rnn", rnn)]
     for layer in _inside(owner):
         if isinstance(layer, keras.layers.RNN):
             settings += [(layer, "unroll", True), (layer, "call", _with_states(layer))]
@@ -48,22 +50,6 @@ def unrolled(owner: Any) -> contextlib.AbstractContextManager[None]:
         if isinstance(layer, DropoutRNNCell):
             settings += [(layer, "dropout", 0.0), (layer, "recurrent_dropout", 0.0)]
     return changed(*settings)
-
-
-def reshaped_without_a_look() -> contextlib.AbstractContextManager[None]:
-    """A shape that names one size by looking it up, as Flatten and Reshape name the batch, leaves it open instead."""
-    numpy = keras.src.backend.numpy
-    reshape = numpy.reshape
-
-    def reshaped(x: Any, newshape: Any) -> Any:
-        sizes = list(newshape) if isinstance(newshape, (tuple, list)) else [newshape]
-        looked_up = [at for at, size in enumerate(sizes) if tf.is_tensor(size)]
-        if len(looked_up) == 1 and -1 not in [size for size in sizes if not tf.is_tensor(size)]:
-            sizes[looked_up[0]] = -1
-            return reshape(x, tuple(sizes))
-        return reshape(x, newshape)
-
-    return changed((numpy, "reshape", reshaped))
 
 
 def _with_states(layer: Any) -> Any:

@@ -1,6 +1,6 @@
 """The rules: one a type of layer, in a table. Importing this fills the table (and imports Keras)."""
 
-from processor.model.convert.rules import operations, pointwise, recurrent, windows
+from processor.model.convert.rules import operations, padding, pointwise, recurrent, running, windows
 from processor.model.convert.rules.base import (
     RULES,
     Call,
@@ -30,10 +30,12 @@ __all__ = [
     "Tensor",
     "Whole",
     "operations",
+    "padding",
     "pointwise",
     "put",
     "recurrent",
     "refuse",
     "rule_for",
+    "running",
     "windows",
 ]

@@ -13,8 +13,9 @@ import tensorflow as tf
 from keras.src.ops import core, math, nn, numpy
 
 from processor.model.convert.refusal import Obstacle
-from processor.model.convert.rules.base import RULES, Call, Flow, InTheWay, Rule, Tensor, rule_for
-from processor.model.convert.rules.pointwise import unit_length
+from processor.model.convert.reshapes import target_of, with_size
+from processor.model.convert.rules.base import RULES, Call, Flow, Hole, InTheWay, Layer, Rule, Tensor, rule_for
+from processor.model.convert.rules.equations import time_by_equation
 from processor.model.convert.rules.whole import call_by_name
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ class OfOneSample(Rule):
 
     kind: ClassVar[str] = "pointwise in time"
 
+    def called(self, call: Call) -> Layer:
+        """What is called on sequences of one sample."""
+        return call.layer
+
     def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         times = self.times(call)
-        outputs = keras.tree.flatten(call_by_name(call.layer, call.filled(_with_time(call, inputs))))
+        outputs = keras.tree.flatten(call_by_name(self.called(call), call.filled(_with_time(call, inputs))))
         if len(times) != len(outputs):
             times = (times[0],) * len(outputs)
         return [y if time is None else keras.ops.squeeze(y, time) for y, time in zip(outputs, times, strict=True)], []
@@ -95,19 +100,6 @@ class AlongAxes(OfOneSample):
         return (flow.time,)
 
 
-class Normalized(AlongAxes):
-    """Divided by its length along some axes."""
-
-    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        operation, (flow,) = call.layer, call.flows
-        if operation.order != 2 or flow.time is None:
-            return super().step(call, inputs, state)
-        x = keras.ops.expand_dims(inputs[0], flow.time)
-        return [
-            keras.ops.squeeze(unit_length(x, operation.axis, operation.epsilon or keras.config.epsilon()), flow.time)
-        ], []
-
-
 class Reduced(AlongAxes):
     """A sum, mean, greatest or any along some axes, of which time must be none."""
 
@@ -121,9 +113,13 @@ class Reduced(AlongAxes):
 
 
 class Contracted(OfOneSample):
-    """A product with an array of weights, over another axis than that of time."""
+    """A product with an array of weights over another axis than that of time, or of two tensors in each sample."""
 
     def times(self, call: Call) -> tuple[int | None, ...]:
+        if len(call.flows) == 2 and all(flow.rank > 3 and flow.time for flow in call.flows):
+            one, other = call.flows
+            if one.rank == other.rank and one.time == other.time and (one.time or 0) < one.rank - 2:
+                return (one.time,)
         if len(call.flows) != 1 or call.place("x1") is None:
             raise InTheWay(Obstacle.NEEDS_FUTURE, "It multiplies tensors of all samples by each other.")
         (flow,), (shape,) = call.flows, list(_arrays(call.arguments)) or [()]
@@ -132,26 +128,49 @@ class Contracted(OfOneSample):
         return (flow.time,)
 
 
+class ByEquation(OfOneSample):
+    """Sums of products by an equation that leaves time alone."""
+
+    def times(self, call: Call) -> tuple[int | None, ...]:
+        operands = keras.tree.flatten(list(call.arguments.values()))
+        times = [call.flows[x.place].time if isinstance(x, Hole) else None for x in operands]
+        ranks = [call.flows[x.place].rank if isinstance(x, Hole) else len(x.shape) for x in operands]
+        return (time_by_equation(call.layer.subscripts, ranks, times),)
+
+
 class Moved(OfOneSample):
     """What only moves numbers about. Where they go is found out by moving numbers that say where they were."""
 
     kind: ClassVar[str] = "moves numbers about"
 
     def times(self, call: Call) -> tuple[int | None, ...]:
-        places = [_places(call, length) for length in (5, 7)]
-        if places[0] is None or places[0] != places[1]:
-            raise InTheWay(
-                Obstacle.COLLECTS_TIME,
-                ""
-                if isinstance(call.layer, layers.Flatten)
-                else "It mixes the axis of time with others, or takes some of the samples out.",
-                [
-                    "Remove {layer}, give the last recurrent layer return_sequences=False, and train the model again: "
-                    "every probability is then exact, from the first sample on.",
-                    "Put TimeDistributed around {layer}, where it is meant for each sample by itself.",
-                ],
-            )
-        return places[0]
+        places, _ = self._found(call)
+        return places
+
+    def called(self, call: Call) -> Layer:
+        _, axis = self._found(call)
+        target = target_of(call.layer)
+        return call.layer if axis is None or target is None else with_size(target, axis, 1)
+
+    def _found(self, call: Call) -> tuple[tuple[int | None, ...], int | None]:
+        """Where time comes to lie, and which size of a Reshape's target is the length, where one is."""
+        target = target_of(call.layer) or ()
+        named = [] if {-1, None} & {*target} else [(axis, with_size(target, axis, -1)) for axis in range(len(target))]
+        for axis, layer in ((None, call.layer), *named):
+            places = [_places(layer, call, length) for length in (5, 7)]
+            if places[0] is not None and places[0] == places[1]:
+                return places[0], axis
+        raise InTheWay(
+            Obstacle.COLLECTS_TIME,
+            ""
+            if isinstance(call.layer, layers.Flatten)
+            else "It mixes the axis of time with others, or takes some of the samples out.",
+            [
+                "Remove {layer}, give the last recurrent layer return_sequences=False, and train the model again: "
+                "every probability is then exact, from the first sample on.",
+                "Put TimeDistributed around {layer}, where it is meant for each sample by itself.",
+            ],
+        )
 
 
 def axes_of(call: Call, flow: Flow) -> list[int]:
@@ -162,7 +181,7 @@ def axes_of(call: Call, flow: Flow) -> list[int]:
     return [int(some) for some in axis] if isinstance(axis, list | tuple) else [int(axis)]
 
 
-def _places(call: Call, length: int) -> tuple[int | None, ...] | None:
+def _places(layer: Layer, call: Call, length: int) -> tuple[int | None, ...] | None:
     """Where time comes to lie in each output; None for an output of the newest sample alone; None for none such."""
     rows, flows = 3, call.flows
     inputs = []
@@ -176,7 +195,7 @@ def _places(call: Call, length: int) -> tuple[int | None, ...] | None:
         inputs.append(np.broadcast_to(marks + steps, shape).astype(np.float32))
     try:
         with tf.init_scope():  # with numbers, even where the step graph is being built
-            outputs = keras.tree.flatten(call_by_name(call.layer, call.filled(inputs)))
+            outputs = keras.tree.flatten(call_by_name(layer, call.filled(inputs)))
             found = [_place(np.asarray(y), rows, length) for y in outputs]
     except Exception:  # it has the model's own length in its options
         return None
@@ -241,11 +260,11 @@ _table(
     "TanhShrink Threshold TrueDivide Trunc Where ZerosLike",
     numpy, nn, core, math,
 )  # fmt: skip
-_table(AlongAxes(), "LogSoftmax Softmax Sparsemax Sort Argsort", nn, numpy)
-_table(Normalized(), "Normalize", nn)
+_table(AlongAxes(), "LogSoftmax Normalize Softmax Sparsemax Sort Argsort", nn, numpy)
 _table(Reduced(), "All Amax Amin Any Argmax Argmin CountNonzero Logsumexp Max Mean Median Min Prod Std Sum Var Norm",
        numpy, math)  # fmt: skip
 _table(Contracted(), "Matmul Dot", numpy)
+_table(ByEquation(), "Einsum", numpy)
 _table(
     Moved(),
     "BroadcastTo ExpandDims Flip GetItem Moveaxis Ravel Repeat Reshape Roll Rot90 Split Squeeze Stack Swapaxes Take "

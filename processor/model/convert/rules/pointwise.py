@@ -10,6 +10,7 @@ import numpy as np
 from processor.model.convert.activations import is_pointwise_function
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import Call, Flow, InTheWay, Rule, Tensor, rule_for
+from processor.model.convert.rules.equations import time_by_equation
 from processor.model.convert.toggles import unrolled
 
 if TYPE_CHECKING:
@@ -109,18 +110,14 @@ class Affine(WithFunction):
 class AffineByEquation(WithFunction):
     """EinsumDense whose equation leaves time alone."""
 
-    def admit(self, layer: Any, flow: Flow) -> None:
-        super().admit(layer, flow)
-        taken, _, rest = layer.equation.replace(" ", "").partition(",")
-        kernel, _, given = rest.partition("->")
-        if "." in layer.equation or flow.time is None or flow.time >= len(taken):
-            raise InTheWay(Obstacle.NO_RULE, f"Its equation {layer.equation!r} does not name the axis of time.")
-        label = taken[flow.time]
-        if label in kernel or given.find(label) != flow.time:
-            raise InTheWay(Obstacle.COLLECTS_TIME, f"Its equation {layer.equation!r} does not leave time alone.")
+    def times(self, call: Call) -> tuple[int | None, ...]:
+        super().times(call)
+        (flow,), kernel = call.flows, call.layer.kernel
+        return (time_by_equation(call.layer.equation, [flow.rank, len(kernel.shape)], [flow.time, None]),)
 
-    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
-        return Positioned.answer(self, layer, flow, sample)  # type: ignore[arg-type]
+    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        (flow,), (time,) = call.flows, self.times(call)
+        return [keras.ops.squeeze(call.layer(keras.ops.expand_dims(inputs[0], flow.time)), time)], []
 
 
 @rule_for(layers.PReLU)
@@ -152,7 +149,7 @@ class LearntStatistics(Positioned):
             )
 
 
-@rule_for(layers.LayerNormalization, layers.RMSNormalization, layers.Softmax)
+@rule_for(layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization, layers.Softmax)
 class OverAxes(Positioned):
     """What compares the numbers along some axes, of which time must be none."""
 
@@ -163,22 +160,6 @@ class OverAxes(Positioned):
                 f"axis={layer.axis} takes in the axis of time: each answer depends on all samples of the sequence.",
                 ["Give {layer} axis=-1, and train the model again."],
             )
-
-
-@rule_for(layers.UnitNormalization)
-class UnitLength(OverAxes):
-    """Divided by its length. LiteRT would fuse Keras' own way into an operation that makes NaN of zeros."""
-
-    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
-        if flow.time is None:
-            return unit_length(sample, layer.axis, 1e-12)
-        return keras.ops.squeeze(unit_length(keras.ops.expand_dims(sample, flow.time), layer.axis, 1e-12), flow.time)
-
-
-def unit_length(x: Tensor, axis: Any, least: float) -> Tensor:
-    """x divided by its Euclidean length along the axes, which counts as `least` at the least."""
-    length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=True))
-    return x / keras.ops.maximum(length, least)
 
 
 @rule_for(layers.Normalization)
@@ -210,22 +191,24 @@ class Scaling(Positioned):
 
 @rule_for(layers.TimeDistributed)
 class EachSample(Pointwise):
-    """TimeDistributed: whatever is inside sees one sample, and remembers nothing from one to the next."""
+    """TimeDistributed: whatever is inside sees one sample, and remembers nothing from one to the next.
+
+    A mask goes to it as far as it is one within the sample; that of the samples themselves is for the layers after it.
+    """
 
     ignores_mask: ClassVar[bool] = True
-
-    def times(self, call: Call) -> tuple[int | None, ...]:
-        if call.place("mask") is not None and getattr(call.layer.layer, "_call_has_mask_arg", False):
-            raise InTheWay(Obstacle.MASK, "The layer inside takes the mask of each sample.")
-        return super().times(call)
 
     def admit(self, layer: Any, flow: Flow) -> None:
         if flow.time != 1:
             raise InTheWay(Obstacle.NO_TIME_AXIS, "It goes along another axis than that of time.")
 
-    def answer(self, layer: Any, flow: Flow, sample: Tensor) -> Tensor:
-        with unrolled(layer):
-            return layer.layer(sample, training=False) if layer.layer._call_has_training_arg else layer.layer(sample)
+    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        inner, place = call.layer.layer, call.place("mask")
+        options = {"training": False} if inner._call_has_training_arg else {}
+        if place is not None and inner._call_has_mask_arg:
+            options["mask"] = inputs[place]
+        with unrolled(call.layer):
+            return [inner(inputs[0], **options)], []
 
 
 @rule_for(layers.Masking)

@@ -11,6 +11,7 @@ from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import Call, InTheWay, Piece, Rule, Tensor, rule_for
+from processor.model.convert.written_out import choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,9 @@ class Recurrent(Rule):
                 else "It runs over what never changes in a sequence.",
                 ["Let {layer} run over the axis along which the samples come."],
             )
+        mask = call.place("mask")
+        if mask is not None and call.flows[mask].shape:
+            raise InTheWay(Obstacle.MASK, "Its mask has an axis beside that of time.")
         if "initial_state" in call.arguments and not all(flow.constant for flow in _beginnings(call)):
             raise InTheWay(Obstacle.INITIAL_STATE)
         states: tuple[None, ...] = (None,) * len(self._states(call)) if layer.return_state else ()
@@ -82,7 +86,7 @@ class Recurrent(Rule):
         if begun:
             given = keras.tree.flatten(call.filled(inputs)["initial_state"])
             first = tf.reshape(begun[0], (-1,)) == 0
-            known = [_choose(first, one, other) for one, other in zip(given, known, strict=True)]
+            known = [choose(first, one, other) for one, other in zip(given, known, strict=True)]
         structure = self._nested(call)
         options = {"training": False} if getattr(layer.cell, "_call_has_training_arg", False) else {}
         output, after = layer.cell(inputs[0], keras.tree.pack_sequence_as(structure, known), **options)
@@ -92,9 +96,9 @@ class Recurrent(Rule):
             seen = tf.cast(inputs[place], tf.bool)
             last = known[0] if not said else said[0]
             kept = tf.zeros_like(output) if layer.zero_output_for_mask else last
-            output = _choose(seen, output, kept)
-            following = [_choose(seen, one, other) for one, other in zip(following, known, strict=True)]
-        remembered = [*following, *([output] if said else []), *(tf.ones_like(piece) for piece in begun)]
+            output = choose(seen, output, kept)
+            following = [choose(seen, one, other) for one, other in zip(following, known, strict=True)]
+        remembered = [*following, *([output] if said else []), *(tf.maximum(piece, 1) for piece in begun)]
         return [output, *following] if layer.return_state else [output], remembered
 
     def _repeats(self, call: Call) -> bool:
@@ -138,9 +142,3 @@ def _names(cell: Any, count: int) -> list[str]:
 def _beginnings(call: Call) -> list[Any]:
     holes = keras.tree.flatten(call.arguments["initial_state"])
     return [call.flows[hole.place] for hole in holes]
-
-
-def _choose(seen: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Row by row, the one where `seen` [B], else the other."""
-    shape = (-1, *(1,) * (len(one.shape) - 1))
-    return tf.where(tf.reshape(seen, shape), one, other)

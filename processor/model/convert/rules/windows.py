@@ -1,8 +1,12 @@
-"""Causal memory: convolutions and pooling windows that reach back over the last samples, and never forward."""
+"""Convolutions and pooling windows, of one axis or of several: they reach back over the last samples, or not at all.
+
+Of the axes that such a layer runs over, one may be that of time. There it must take each sample by itself, or reach
+back and never forward; over the others it does what it likes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 layers = keras.layers
-_CAUSAL: Final = "Use padding='causal' and strides=1 in {layer} (Conv1D has it), and train the model again."
 
 
 class Reaching(Rule):
@@ -28,140 +31,123 @@ class Reaching(Rule):
 
     def times(self, call: Call) -> tuple[int | None, ...]:
         layer, flow = call.layer, call.flows[0]
-        if flow.time != 1 or flow.rank != 3 or layer.data_format != "channels_last":
-            raise InTheWay(Obstacle.NO_RULE, "It reaches over another axis than that of time, or over several.")
+        axis = axis_of_time(layer, flow)
         function = getattr(layer, "activation", None)
         if function is not None and not is_pointwise_function(function):
             raise InTheWay(Obstacle.CUSTOM_CODE, "Its activation is none of Keras' own functions.")
-        if _stride(layer) != 1:
-            raise InTheWay(Obstacle.NO_RULE, f"strides={_stride(layer)}: not every sample has an answer.", [_CAUSAL])
-        if layer.padding == "same" and reach(layer):
-            raise InTheWay(Obstacle.NEEDS_FUTURE, "padding='same': it reaches to samples on both sides.", [_CAUSAL])
-        if layer.padding == "valid" and flow.lead != reach(layer):
+        stride, rows = along(layer.strides, axis), reach(layer, axis)
+        if stride != 1:
             raise InTheWay(
                 Obstacle.NO_RULE,
-                f"padding='valid': it has no answer before sample {reach(layer) + 1}."
-                if not flow.lead
-                else f"It reaches over {reach(layer)} samples before each, behind {flow.lead} rows of padding.",
-                [
-                    f"Put ZeroPadding1D(({reach(layer)}, 0)) right before {{layer}}, or use padding='causal'; "
-                    "train the model again.",
-                ],
+                f"strides={stride} along the axis of time: not every sample has an answer.",
+                ["Use a stride of 1 along the axis of time in {layer}, and train the model again."],
             )
-        if layer.padding == "causal" and flow.lead:
+        if layer.padding == "same" and rows:
+            raise InTheWay(
+                Obstacle.NEEDS_FUTURE,
+                "padding='same': it reaches to samples on both sides.",
+                [_padded(layer, axis, rows)],
+            )
+        if layer.padding == "valid" and flow.lead != rows:
+            raise InTheWay(
+                Obstacle.NO_RULE,
+                f"padding='valid': it has no answer before sample {rows + 1}."
+                if not flow.lead
+                else f"It reaches over {rows} samples before each, behind {flow.lead} rows of padding.",
+                [_padded(layer, axis, rows)] if rows else [],
+            )
+        if layer.padding != "valid" and flow.lead:
             raise InTheWay(Obstacle.NO_RULE, "It is padded on the left, and by the layer before it once more.")
-        return (1,)
+        return (flow.time,)
 
     def pieces(self, call: Call) -> tuple[Piece, ...]:
-        rows = reach(call.layer)
+        rows = reach(call.layer, axis_of_time(call.layer, call.flows[0]))
         return (Piece("last", np.zeros((rows, *call.flows[0].shape), np.float32)),) if rows else ()
 
     def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        layer, time = call.layer, call.flows[0].time
+        assert time is not None
         sample = inputs[0][:, None]
         known = tf.concat([state[0], sample], axis=1) if state else sample
-        with changed((call.layer, "padding", "valid")):
-            output = call.layer(known)
-        return [output[:, 0]], [known[:, 1:]] if state else []
+        whole = known if time == 1 else keras.ops.moveaxis(known, 1, time)
+        padding = "valid" if layer.padding == "causal" else layer.padding
+        with changed((layer, "padding", padding)):
+            output = _channels_last(layer, whole)
+        return [keras.ops.squeeze(output, time)], [known[:, 1:]] if state else []
 
 
-@rule_for(layers.Conv1D, layers.SeparableConv1D, layers.DepthwiseConv1D)
+@rule_for(
+    layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.SeparableConv1D, layers.SeparableConv2D,
+    layers.DepthwiseConv1D, layers.DepthwiseConv2D,
+)  # fmt: skip
 class Convolution(Reaching):
-    """A convolution over time."""
+    """A convolution over time, or over other axes alone."""
 
 
-@rule_for(layers.MaxPooling1D, layers.AveragePooling1D)
-class PoolingWindow(Reaching):
-    """The greatest or the mean of the last samples."""
-
-
-@rule_for(layers.ZeroPadding1D)
-class PaddedLeft(Rule):
-    """Rows of zeros before the first sample, for the layer after it."""
-
-    kind: ClassVar[str] = "zeros before the first sample"
+@rule_for(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+class Transposed(Reaching):
+    """A transposed convolution that takes each sample by itself."""
 
     def times(self, call: Call) -> tuple[int | None, ...]:
-        flow, (_, right) = call.flows[0], call.layer.padding
-        if flow.time != 1 or call.layer.data_format != "channels_last":
-            raise InTheWay(Obstacle.NO_RULE, "It pads another axis than that of time.")
-        if right:
+        if reach(call.layer, axis_of_time(call.layer, call.flows[0])):
             raise InTheWay(
                 Obstacle.NEEDS_FUTURE,
-                f"It puts {right} rows of zeros after the last sample, of which no stream knows which it is.",
-                ["Pad on the left only: ZeroPadding1D((n, 0))."],
+                "It spreads each sample over several rows of time.",
+                ["Use a kernel of 1 along the axis of time in {layer}, and train the model again."],
             )
-        return (1,)
-
-    def lead(self, call: Call) -> int:
-        return int(call.layer.padding[0])
-
-    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        return [inputs[0]], []
+        return super().times(call)
 
 
-@rule_for(layers.GlobalAveragePooling1D)
-class RunningMean(Rule):
-    """The sum and the count of the samples so far; of those that no mask leaves out, where there is one.
+@rule_for(
+    layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+)  # fmt: skip
+class PoolingWindow(Reaching):
+    """The greatest or the mean of the last samples, or of parts of each."""
 
-    The sum carries what its rounding left out (`rest`): alone, it would drift, and at last stand still.
+
+def axis_of_time(layer: Any, flow: Flow) -> int:
+    """Which of the axes that a layer runs over is that of time.
+
+    Raises:
+        InTheWay: none of them is.
     """
-
-    kind: ClassVar[str] = "running"
-
-    def times(self, call: Call) -> tuple[int | None, ...]:
-        _over_samples(call.layer, call.flows[0])
-        return (None,)
-
-    def pieces(self, call: Call) -> tuple[Piece, ...]:
-        zeros = np.zeros(call.flows[0].shape, np.float32)
-        return (Piece("sum", zeros), Piece("rest", zeros), Piece("count", np.zeros((), np.int32)))
-
-    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        (before, rest, count), sample, place = state, inputs[0], call.place("mask")
-        seen = tf.ones_like(count) if place is None else tf.cast(inputs[place], tf.int32)
-        count += seen
-        more = (sample if place is None else sample * tf.cast(seen, sample.dtype)[:, None]) - rest
-        total = before + more
-        rest = (total - before) - more
-        # With nothing seen, Keras says NaN; a division by zero would make one of either sign, as the kernel likes.
-        mean = total / tf.cast(tf.maximum(count, 1), total.dtype)[:, None]
-        mean = tf.where((count > 0)[:, None], mean, tf.constant(np.nan, total.dtype))
-        return [mean[:, None] if call.layer.keepdims else mean], [total, rest, count]
+    first = 2 if layer.data_format == "channels_first" else 1
+    if flow.time is None:
+        raise InTheWay(Obstacle.NO_TIME_AXIS, "It runs over what never changes in a sequence.")
+    if not first <= flow.time < first + flow.rank - 2:
+        raise InTheWay(Obstacle.COLLECTS_TIME, "It takes the axis of time for that of the features.")
+    return flow.time - first
 
 
-@rule_for(layers.GlobalMaxPooling1D)
-class RunningGreatest(Rule):
-    """The greatest of the samples so far."""
-
-    kind: ClassVar[str] = "running"
-
-    def times(self, call: Call) -> tuple[int | None, ...]:
-        _over_samples(call.layer, call.flows[0])
-        return (None,)
-
-    def pieces(self, call: Call) -> tuple[Piece, ...]:
-        # The least finite number, not an infinity: a state is made of numbers.
-        return (Piece("max", np.full(call.flows[0].shape, np.finfo(np.float32).min, np.float32)),)
-
-    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        # A maximum alone would lose a NaN, and with it that the sample was none.
-        greatest = tf.maximum(state[0], inputs[0]) + 0.0 * inputs[0]
-        return [greatest[:, None] if call.layer.keepdims else greatest], [greatest]
+def along(option: Any, axis: int) -> int:
+    """What an option is for one axis: it has a number for each, or one for all."""
+    return int(option[axis] if isinstance(option, tuple | list) else option)
 
 
-def reach(layer: Any) -> int:
-    """How many samples before each it looks at."""
+def reach(layer: Any, axis: int) -> int:
+    """How many places before each a convolution or a pooling window looks at, along one of its axes."""
     if hasattr(layer, "kernel_size"):
-        return int(layer.dilation_rate[0] if isinstance(layer.dilation_rate, tuple) else layer.dilation_rate) * (
-            int(layer.kernel_size[0]) - 1
-        )
-    return int(layer.pool_size[0] if isinstance(layer.pool_size, tuple) else layer.pool_size) - 1
+        return along(layer.dilation_rate, axis) * (along(layer.kernel_size, axis) - 1)
+    return along(layer.pool_size, axis) - 1
 
 
-def _stride(layer: Any) -> int:
-    return int(layer.strides[0] if isinstance(layer.strides, tuple | list) else layer.strides)
+def _padded(layer: Any, axis: int, rows: int) -> str:
+    """How to make the layer causal."""
+    axes = len(layer.kernel_size if hasattr(layer, "kernel_size") else layer.pool_size)
+    sides = [f"({rows}, 0)" if place == axis else "(0, 0)" for place in range(axes)]
+    padding = sides[0] if axes == 1 else f"({', '.join(sides)})"
+    causal = "padding='causal'" if type(layer) is layers.Conv1D else "padding='valid'"
+    also = ", or use padding='causal'" if type(layer) is layers.Conv1D and layer.padding == "valid" else ""
+    if layer.padding == "same" and type(layer) is layers.Conv1D:
+        return f"Use {causal} in {{layer}}, and train the model again."
+    before = f"Put ZeroPadding{axes}D({padding}) right before {{layer}}"
+    return f"{before}{also}{', with ' + causal if layer.padding == 'same' else ''}; train the model again."
 
 
-def _over_samples(layer: Any, flow: Flow) -> None:
-    if flow.time != 1 or flow.rank != 3 or layer.data_format != "channels_last":
-        raise InTheWay(Obstacle.NO_RULE, "It reaches over another axis than that of time, or over several.")
+def _channels_last(layer: Any, x: Tensor) -> Tensor:
+    """The layer's answer; LiteRT knows no other order of axes than that with the channels at the end."""
+    if layer.data_format == "channels_last":
+        return layer(x)
+    with changed((layer, "data_format", "channels_last"), (layer, "input_spec", None)):
+        return keras.ops.moveaxis(layer(keras.ops.moveaxis(x, 1, -1)), -1, 1)
