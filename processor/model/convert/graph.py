@@ -5,7 +5,6 @@ A tensor goes to whatever takes it, a layer may be called more than once, and ea
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from processor.model.convert.interface import (
 )
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.rules import RULES, Call, Collect, Collected, Flow, Hole, InTheWay, Piece, Whole, refuse
+from processor.model.convert.rules.whole import arguments_by_name
 from processor.model.convert.toggles import free
 from processor.model.convert.twins import Copies
 
@@ -245,7 +245,7 @@ class _Walk:
             sources.append(self.numbers[id(value)])
             return Hole(len(sources) - 1)
 
-        given = _by_name(layer, node.arguments.args, node.arguments.kwargs)
+        given = arguments_by_name(layer, node.arguments.args, node.arguments.kwargs)
         if given.get("training"):
             raise InTheWay(Obstacle.TRAINING, "", ["Call {layer} without training=True, as Keras' own predict does."])
         given.pop("training", None)
@@ -326,20 +326,6 @@ class _Walk:
 
 RULES_WHOLE: Rule = Whole()
 RULES_COLLECT: Rule = Collect()
-
-
-def _by_name(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's arguments by the names of the parameters; those of a variable number under `*name`."""
-    signature = inspect.signature(layer.call)
-    bound = signature.bind(*args, **kwargs)
-    given: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_KEYWORD:
-            given |= value
-        else:
-            given["*" + name if kind is inspect.Parameter.VAR_POSITIONAL else name] = value
-    return given
 
 
 def _refused(layer: Any, path: str, obstacle: InTheWay) -> ConversionRefused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -79,3 +80,17 @@ def call_by_name(layer: Any, arguments: dict[str, Any]) -> Any:
     first, *others = arguments.items()
     values = first[1] if first[0].startswith("*") else (first[1],)
     return layer(*values, **dict(others))
+
+
+def arguments_by_name(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by the names of the parameters; those of a variable number under `*name`."""
+    signature = inspect.signature(layer.call)
+    bound = signature.bind(*args, **kwargs)
+    given: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            given |= value
+        else:
+            given["*" + name if kind is inspect.Parameter.VAR_POSITIONAL else name] = value
+    return given
