@@ -30,6 +30,7 @@ LAYERS = [
     ["processor.partition"],
     ["processor.model.states"],
     ["processor.model.stepper", "processor.model.show"],
+    ["processor.model.after_length"],
     ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
     ["processor.state.store", "processor.model.interpreter"],
     ["processor.state.position"],

@@ -5,13 +5,13 @@ Every command imports what it needs when it is called: the help is quick, and `r
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from processor.cli import demonstration, models, resetting, running, settings, torture
 from processor.cli.failing import RefusingGroup
+from processor.cli.output import flush_answers, prepare_streams
 from processor.version import __version__
 
 __all__ = ["app", "main"]
@@ -54,8 +54,8 @@ torture.register(app)
 
 def main() -> None:
     """The console script, and `python -m processor`."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe that cannot show a sign gets its escape, not a traceback.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    app(prog_name="processor")
+    prepare_streams()
+    try:
+        app(prog_name="processor")
+    finally:
+        flush_answers()

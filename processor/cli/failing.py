@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from processor.cli.output import errors, print_failure, wants_json
-from processor.errors import ProcessorError
+from processor.cli.output import errors, forget_answers, print_failure, wants_json
+from processor.errors import ConfigError, ProcessorError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +18,13 @@ INTERRUPTED: Final = 130
 
 
 class RefusingGroup(TyperGroup):
-    """The group of all commands: whatever ProcessorError comes out of one of them is told, and ends it."""
+    """The group of all commands: whatever ProcessorError comes out of one of them is printed, and ends it.
+
+    Where `--json` was asked for, a failure is one JSON document on standard error.
+    """
 
     def invoke(self, ctx: Any) -> Any:
+        words = (*ctx._protected_args, *ctx.args)
         try:
             return super().invoke(ctx)
         except ProcessorError as error:
@@ -29,6 +33,14 @@ class RefusingGroup(TyperGroup):
             else:
                 tell(error, errors())
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # the reader of the answers has gone: `| head`
+            forget_answers()
+            raise typer.Exit(0) from None
+        except Exception as error:
+            if "--json" in words and hasattr(error, "format_message"):  # it was typed wrongly
+                print_failure(fields(ConfigError(error.format_message())))
+                raise typer.Exit(ConfigError.exit_code) from None
+            raise
 
 
 def fields(error: ProcessorError) -> dict[str, str | int]:

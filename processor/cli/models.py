@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from processor.cli.again import convert_again
+from processor.cli.failing import tell
 from processor.cli.output import Json, answers, errors, print_json, progress
+from processor.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from processor.model.artifact import OtherModel
     from processor.model.convert import ConversionRefused, Report
+    from processor.model.convert.refusal import Again
 
 Examples = Annotated[
     Path | None,
@@ -30,6 +39,7 @@ TimeAxis = Annotated[
 Thorough = Annotated[
     bool, typer.Option("--thorough", help="Compare more: up to half an hour and 8 GB, in place of a minute and 2 GB.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace the artifact of another model, without a question.")]
 HtmlReport = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as one page for a browser, too.")
 ]
@@ -52,6 +62,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(
@@ -75,20 +86,27 @@ def convert(
     ] = 1e-5,
     time_axis: TimeAxis = None,
     thorough: Thorough = False,
+    force: Force = False,
     html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
     """Turn a trained Keras or PyTorch model into an artifact, and verify that it answers the same.
 
-    Prints the layers with their rules, the slots of a key's state and the greatest error; or the layer in the way, why,
-    and what to do. Needs the extra `convert` (TensorFlow).
+    Prints the layers with their rules, what a key's state remembers, the greatest error, and what comes after the last
+    sample that the model was trained on; or the layer in the way, why, and what to do. An artifact of another model is
+    replaced only if you say so. Needs the extra `convert` (TensorFlow).
     """
+    from processor.model.artifact import OtherModel, check_target
     from processor.model.convert import ConversionRefused
     from processor.model.convert import convert as convert_model
 
-    try:
-        with progress() as tell:
-            report = convert_model(
+    check_target(output)
+    _check_page(html, output)
+    typed = convert_again(context)
+
+    def attempt(force: bool) -> Report:
+        with progress() as stage:
+            return convert_model(
                 model,
                 output,
                 mode=mode.value,
@@ -96,20 +114,26 @@ def convert(
                 examples=examples,
                 tolerance=tolerance,
                 time_axis=time_axis,
-                progress=tell,
+                progress=stage,
                 thorough=thorough,
                 weights=weights,
+                force=force,
             )
+
+    try:
+        try:
+            report = attempt(force)
+        except OtherModel as other:
+            _ask_to_replace(other, as_json)
+            report = attempt(True)
     except ConversionRefused as refusal:
-        if refusal.report is not None:
-            _write_page(refusal.report, html)
-        _show_refusal(refusal, as_json)
-        raise typer.Exit(refusal.exit_code) from None
-    _write_page(report, html)
-    _show(report, as_json)
+        _end_refused(refusal, typed, html, as_json)
+    _write_page(report.type_as(typed), html)
+    _show(report.type_as(typed), as_json)
 
 
 def verify(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Artifact directory.")],
     model: Annotated[Path, typer.Option("--model", help="The trained model that it was converted from.")],
     weights: Weights = None,
@@ -123,27 +147,30 @@ def verify(
     from processor.model.convert import ConversionRefused, NotThisModel
     from processor.model.convert import verify as verify_model
 
+    _check_page(html, directory)
+    typed = convert_again(context)
     try:
-        with progress() as tell:
+        with progress() as stage:
             report = verify_model(
                 directory,
                 model,
                 examples=examples,
                 time_axis=time_axis,
-                progress=tell,
+                progress=stage,
                 thorough=thorough,
                 weights=weights,
             )
     except ConversionRefused as refusal:
-        _show_refusal(refusal, as_json)
-        raise typer.Exit(refusal.exit_code) from None
+        _end_refused(refusal, typed, html, as_json)
     except NotThisModel as error:
-        if error.report is not None:
-            _write_page(error.report, html)
-            _show(error.report, as_json)
-        raise
-    _write_page(report, html)
-    _show(report, as_json)
+        if error.report is None:
+            raise
+        _write_page(error.report, html)
+        _show(error.report, as_json)
+        tell(error, errors())  # the report is the one document on standard output
+        raise typer.Exit(error.exit_code) from None
+    _write_page(report.type_as(typed), html)
+    _show(report.type_as(typed), as_json)
 
 
 def info(
@@ -161,23 +188,66 @@ def info(
         render(artifact, answers())
 
 
-def _show_refusal(refusal: ConversionRefused, as_json: bool) -> None:
+def _ask_to_replace(other: OtherModel, as_json: bool) -> None:
+    """Raises `other` where nobody can be asked, or the answer is no."""
+    if as_json or not sys.stdin.isatty():
+        raise other
+    tell(other, errors())
+    if not typer.confirm("Replace it?", default=False, err=True):
+        errors().print("Nothing was changed.", highlight=False)
+        raise typer.Exit(other.exit_code)
+
+
+def _end_refused(
+    refusal: ConversionRefused, typed: Callable[[Again], str], html: Path | None, as_json: bool
+) -> NoReturn:
+    """Shows a refusal, with its commands as the user would type them."""
+    refusal.type_as(typed)
+    if refusal.report is not None:
+        _write_page(refusal.report, html)
     if as_json:
         print_json(refusal.to_dict())
     else:
         refusal.render(errors())
+    raise typer.Exit(refusal.exit_code) from None
+
+
+def _check_page(path: Path | None, artifact: Path) -> None:
+    """Tries the place of the report before the work: a file that is removed again.
+
+    Raises:
+        ConfigError: it cannot be written, or would lie in the artifact's directory, which holds nothing else.
+    """
+    if path is None:
+        return
+    if artifact.resolve() in path.resolve().parents:
+        raise ConfigError(
+            f"The report cannot be written to {path}.",
+            f"{artifact} is the artifact's directory, and holds nothing else.",
+            f"Write it beside: --report {artifact}.html",
+        )
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a directory")
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        raise _no_page(path, error) from error
 
 
 def _write_page(report: Report, path: Path | None) -> None:
     if path is None:
         return
-    from processor.errors import ConfigError
     from processor.model.convert.page import page
 
     try:
         path.write_text(page(report), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"The report cannot be written to {path}.", str(error), "Name another file.") from error
+        raise _no_page(path, error) from error
+
+
+def _no_page(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"The report cannot be written to {path}.", str(error), "Name another file.")
 
 
 def _show(report: Report, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -32,9 +33,20 @@ def wants_json(context: Any) -> bool:
     return bool(context.meta.get(_WANTED))
 
 
+_PIPED_WIDTH: Final = 400
+"""Columns of a report that no terminal shows: nothing of it is cut for the width of a screen."""
+
+
 def answers() -> Console:
     """The console of reports. Made when asked for: the streams of a test are others than those of the import."""
-    return Console(file=sys.stdout)
+    return _Answers(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+class _Answers(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader has gone (`| head`): no error, and nothing more to print."""
+        forget_answers()
+        raise SystemExit(0)
 
 
 def errors() -> Console:
@@ -44,17 +56,18 @@ def errors() -> Console:
 
 def print_json(document: Any) -> None:
     """Prints one JSON document, and nothing of a terminal's manners."""
-    sys.stdout.write(_text(document))
+    sys.stdout.write(_text(document, sys.stdout.encoding))
     sys.stdout.flush()
 
 
 def print_failure(document: Any) -> None:
     """Prints to standard error why a command has failed: standard output may hold a document already."""
-    sys.stderr.write(_text(document))
+    sys.stderr.write(_text(document, sys.stderr.encoding))
 
 
-def _text(document: Any) -> str:
-    return json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n"
+def _text(document: Any, encoding: str | None) -> str:
+    is_ascii = not (encoding or "utf-8").lower().startswith("utf")
+    return json.dumps(document, indent=2, default=str, ensure_ascii=is_ascii) + "\n"
 
 
 def print_line(text: str) -> None:
@@ -76,3 +89,30 @@ def progress() -> Iterator[Callable[[str, float], None]]:
         with Progress(*columns, console=Console(file=terminal, force_terminal=True), transient=True) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda stage, part: bar.update(task, description=stage, completed=part)
+
+
+def prepare_streams() -> None:
+    """A terminal or a pipe that cannot show a sign gets its escape or a plainer one, not a traceback.
+
+    Python takes the locale C for UTF-8, and sets LC_CTYPE to say so; a terminal that was told C may not.
+    """
+    told = [os.environ.get("LC_ALL"), os.environ.get("LC_CTYPE", "").replace("C.UTF-8", ""), os.environ.get("LANG")]
+    encoding = "ascii" if next(filter(None, told), "") in ("C", "POSIX") else None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def flush_answers() -> None:
+    """What is left of the answers, out of the process. A reader that has gone (`| head`) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget_answers()
+
+
+def forget_answers() -> None:
+    """Sends standard output nowhere, so that its end raises nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from processor.model.artifact import GOLDEN, MANIFEST, STEP_GRAPH
+from processor.model.after_length import after_length, offer
+from processor.model.artifact import GOLDEN, MANIFEST, STEP_GRAPH, state_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +33,8 @@ def describe(artifact: Artifact) -> dict[str, Any]:
         "mode": artifact.mode,
         "length": artifact.length,
         "exact_prefix": artifact.exact_prefix,
+        "trained_length": artifact.trained_length,
+        "other_modes": list(artifact.other_modes),
         "inputs": [_tensor(spec) for spec in artifact.inputs],
         "outputs": [_tensor(spec) for spec in artifact.outputs],
         "state": {
@@ -73,6 +77,8 @@ def render(artifact: Artifact, console: Console) -> None:
     _table(console, "state", ("slot", "shape", "dtype", "columns"), (_slot_row(slot) for slot in slots))
     _table(console, "layers", *_columns(about["layers"], ("name", "class", "rule")))
     _table(console, "weights", ("weight", "shape", "parameters"), map(_weight_row, about["weights"]))
+    if artifact.trained_length is not None:
+        _after_length(artifact, artifact.trained_length, console)
     _section(console, "certificate", _leaves(about["certificate"]))
     _section(console, "repairs", ((str(i + 1), repair) for i, repair in enumerate(about["repairs"])))
     _section(console, "versions", about["versions"].items())
@@ -86,12 +92,20 @@ def _summary(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for kind in ("inputs", "outputs"):
         yield kind, ", ".join(map(_spec, about[kind]))
     start = "zeros" if state["starts_as_zeros"] else "values of the model's own"
-    yield "state", f"{state['words']:,} words = {state['bytes']:,} bytes a key; starts as {start}"
+    yield "state", f"{state_size(state['words'])}; starts as {start}"
     yield "parameters", f"{about['parameters']:,}"
     yield "tolerance", f"{about['tolerance']:g}"
     yield "golden", f"{golden['sequences']:,} sequences of {golden['samples']:,} samples"
     yield "rows a call", "any number" if about["tile"] is None else f"always {about['tile']:,}"
     yield "size", ", ".join(f"{name} {_bytes(size)}" for name, size in sizes.items())
+
+
+def _after_length(artifact: Artifact, trained: int, console: Console) -> None:
+    console.print(Text(f"\nafter sample {trained:,}", style="bold"))
+    console.print(Text(f"  {after_length(artifact.mode, artifact.length, trained)}"))
+    for mode in artifact.other_modes:
+        command = f"processor convert MODEL -o {shlex.quote(str(artifact.directory))} --mode {mode}"
+        console.print(Text(f"  to {offer(mode, trained)}:  {command}"), soft_wrap=True)
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class Stepper:
         self.artifact = artifact
         self.engine = Engine(artifact)
 
+    def __repr__(self) -> str:
+        return repr(self.artifact).replace("Artifact", "Stepper", 1)
+
     @property
     def mode(self) -> Mode:
         return self.artifact.mode

@@ -9,7 +9,7 @@ from processor.errors import ProcessorError
 from processor.kafka.admin import Admin
 from processor.kafka.properties import refusal, without_effect
 from processor.log import get_logger
-from processor.model.artifact import load_artifact
+from processor.model.artifact import load_artifact, state_size
 from processor.preflight.checks import Found, client_message_bytes, topic_findings
 from processor.preflight.findings import Finding, exit_code, render
 from processor.preflight.machine import disk_finding, held_findings
@@ -122,7 +122,7 @@ def _artifact(settings: Settings) -> tuple[Artifact | None, list[Finding]]:
         artifact = load_artifact(settings.model.artifact)
     except ProcessorError as refused:
         return None, [Finding.of("artifact", refused)]
-    told = f"{settings.model.artifact}: model {artifact.model_id}, {artifact.mode}, {artifact.words} words to a state."
+    told = f"{settings.model.artifact}: model {artifact.model_id}, {artifact.mode}, {state_size(artifact.words)}."
     findings = [Finding("artifact", "ok", told)]
     try:
         Engine(artifact).check_golden()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Verdict = Literal["ok", "warning", "error"]
 
 _SIGNS: Final = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "bold red")}
+_PLAIN: Final = {"✓": "ok", "✗": "x"}  # where the console shows no more than ASCII
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def render(findings: Sequence[Finding], console: Console) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         sign, style = _SIGNS[finding.verdict]
+        if not console.encoding.lower().startswith("utf"):
+            sign = _PLAIN.get(sign, sign)
         # Text, not markup: a topic's or a path's brackets are its own.
         table.add_row(Text(sign, style), Text(finding.name), Text(finding.to_text()))
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -114,3 +115,133 @@ def test_without_the_extra_convert_names_what_to_install(model: Path, artifact: 
         assert "Traceback" not in ran.stderr
     command = [sys.executable, "-c", code, "info", str(artifact)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_commands_to_type_keep_the_options_and_work(flattened: Path, tmp_path: Path) -> None:
+    """Quoted for a shell, and typed as they are: the mode that is offered is one that works."""
+    spaced = tmp_path / "my model's.keras"
+    shutil.copyfile(flattened, spaced)
+    options = ["-o", tmp_path / "o ut", "--tolerance", "2e-5", "--report", tmp_path / "r.html", "--json"]
+    document = json.loads(call("convert", spaced, *options).stdout)
+    commands = [remedy for remedy in document["remedies"] if remedy.startswith("processor convert ")]
+    assert len(commands) == 2
+    for command, mode in zip(commands, ("tumbling", "window"), strict=True):
+        program, *arguments = shlex.split(command)
+        assert program == "processor"
+        result = call(*arguments)
+        written = load_artifact(tmp_path / "o ut")
+        assert (result.exit_code, written.mode, written.tolerance) == (0, mode, 2e-5)
+        assert json.loads(result.stdout)["passed"] is True  # --json was kept
+        assert (tmp_path / "r.html").exists()
+
+
+def test_verify_offers_convert_commands(model: Path, artifact: Path) -> None:
+    report = json.loads(call("verify", artifact, "--model", model, "--json").stdout)
+    assert report["trained_length"] == 7
+    assert [one["command"] for one in report["offers"]] == [
+        shlex.join(["processor", "convert", str(model), "-o", str(artifact), "--mode", mode, "--json"])
+        for mode in ("tumbling", "window")
+    ]
+
+
+def test_the_artifact_of_another_model_is_not_replaced_without_a_word(
+    model: Path, flattened: Path, artifact: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(artifact, tmp_path / "out")
+    before = load_artifact(place).fingerprint_hex
+    result = call("convert", flattened, "-o", place, "--mode", "window")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "another model" in result.stderr
+    assert before in result.stderr
+    assert "--force" in result.stderr
+    assert load_artifact(place).fingerprint_hex == before
+    assert call("convert", flattened, "-o", place, "--mode", "window", "--force").exit_code == 0
+    assert load_artifact(place).mode == "window"
+    # The same model in another mode is not another model.
+    assert call("convert", flattened, "-o", place, "--mode", "tumbling").exit_code == 0
+
+
+def test_places_are_looked_at_before_tensorflow_is_loaded(model: Path, artifact: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['tensorflow'] = None; from processor.cli import main; main()"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for arguments, words in (
+        (["convert", model, "-o", tmp_path / "file" / "out"], "cannot be written"),
+        (["convert", model, "-o", tmp_path / "other"], "is not just an artifact"),
+        (["convert", model, "-o", "/proc/x"], "cannot be written"),
+        (["convert", model, "-o", tmp_path / "out", "--report", tmp_path / "none" / "r.html"], "report cannot be"),
+        (["convert", model, "-o", tmp_path / "out", "--report", tmp_path / "other"], "report cannot be"),
+        (["convert", model, "-o", tmp_path / "out", "--report", tmp_path / "out" / "r.html"], "report cannot be"),
+        (["verify", artifact, "--model", model, "--report", tmp_path / "none" / "r.html"], "report cannot be"),
+    ):
+        command = [sys.executable, "-c", code, *map(str, arguments), "--json"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        failure = json.loads(ran.stderr)
+        assert (ran.returncode, failure["exit_code"], ran.stdout) == (2, 2, "")
+        assert words in failure["fact"] + failure["cause"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "other"]
+
+
+def test_a_failure_is_json_where_json_was_asked_for(tmp_path: Path) -> None:
+    for arguments, code in (
+        (["info", tmp_path / "none", "--json"], 2),
+        (["convert", tmp_path / "none.keras", "-o", tmp_path / "out", "--json"], 2),
+        (["convert", "m.keras", "--mode", "sliding", "--json"], 2),
+        (["check", "--set", "model.artifact=1", "--set", "nonsense", "--json"], 2),
+    ):
+        result = call(*arguments)
+        failure = json.loads(result.stderr)
+        assert (result.exit_code, failure["exit_code"]) == (code, code)
+        assert failure["fact"]
+
+
+def test_a_reader_that_goes_away_is_no_error(artifact: Path) -> None:
+    command = f"set -o pipefail; {sys.executable} -m processor info {artifact} | head -1"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_nothing_is_cut_where_no_terminal_is(artifact: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "processor", "info", str(artifact)], capture_output=True, text=True, check=True
+    )
+    assert any("later" in line or "worst:" in line for line in ran.stdout.splitlines())
+    detail = next(check["detail"] for check in load_artifact(artifact).certificate["checks"] if check["detail"])
+    assert detail in ran.stdout
+
+
+def test_a_locale_without_signs_gets_plain_ones(model: Path, artifact: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "processor", "verify", str(artifact), "--model", str(model)],
+        capture_output=True,
+        check=True,
+        env={"PATH": "", "LANG": "C"},
+    )
+    assert ran.stderr == b""
+    assert ran.stdout.isascii()
+    assert b"ok every prefix" in ran.stdout
+    assert b"\\u" not in ran.stdout
+
+
+def test_ctrl_c_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    """As soon as the work begins, and while the artifact is being made."""
+    for stage in ("loading TensorFlow", "every prefix"):
+        code = f"""
+import os, signal, sys
+from processor.model import convert
+real = convert.convert
+def interrupted(*given, progress, **options):
+    def tell(stage, part):
+        if stage == {stage!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+    return real(*given, progress=tell, **options)
+convert.convert = interrupted
+from processor.cli import main
+main()
+"""
+        command = [sys.executable, "-c", code, "convert", str(model), "-o", str(tmp_path / "out" / "model")]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout) == (130, ""), stage
+        assert "Traceback" not in ran.stderr
+        assert list(tmp_path.iterdir()) == []

@@ -114,7 +114,7 @@ class TestExact:
         names = set(checks(fixed[2]))
         assert names == {
             "a row by itself", "any split", "interleaved keys", "causality", "the model itself", "every prefix",
-            "random predictions", "the long run", "every slot alive", "extreme inputs",
+            "random predictions", "the long run", "every state slot changes the output", "extreme inputs",
         }  # fmt: skip
         assert set(checks(tumbling[2])) - names == {"a new sequence after N"}
         assert all(check["passed"] for check in (checks(fixed[2]) | checks(tumbling[2])).values())
@@ -284,7 +284,7 @@ class TestSabotage:
             processor.convert(models.fixed_model(), tmp_path / "artifact", tolerance=1e-12)
         assert caught.value.reason is Obstacle.NOT_EXACT
         assert "output 'probability'" in caught.value.cause
-        assert any("--tolerance" in remedy for remedy in caught.value.remedies)
+        assert any("tolerance=" in remedy for remedy in caught.value.remedies)
 
     def test_the_tolerance_that_is_advised_is_enough(self, tmp_path: Path) -> None:
         """A model so sharp that float32 itself costs more than the tolerance."""
@@ -292,7 +292,7 @@ class TestSabotage:
         model.set_weights([weight * 3 for weight in model.get_weights()])
         with pytest.raises(ConversionRefused, match="no step can be nearer") as caught:
             processor.convert(model, tmp_path / "artifact")
-        advised = float(caught.value.remedies[0].rpartition("--tolerance ")[2])
+        advised = float(caught.value.remedies[0].rpartition("tolerance=")[2].rstrip(")"))
         processor.convert(model, tmp_path / "artifact", tolerance=min(advised, 0.5))
 
     def test_a_model_without_numbers(self, tmp_path: Path) -> None:

@@ -221,7 +221,10 @@ def test_the_asked_for_stream_with_flatten(tmp_path: Path) -> None:
     assert all(word in printed for word in ("not converted", "flatten", "collects_time", "What to do"))
     assert error.to_dict()["remedies"] == list(error.remedies)
     assert refused(models.flattened_model(), tmp_path, mode="carry").reason == "collects_time"
-    assert error.remedies[-2:] == ("processor convert MODEL --mode tumbling", "processor convert MODEL --mode window")
+    place = str(tmp_path / "artifact")
+    assert error.remedies[-2:] == tuple(
+        f"processor.convert(model, {place!r}, mode={mode!r})" for mode in ("tumbling", "window")
+    )
 
 
 def test_a_custom_activation_in_a_cell_is_judged_by_the_certificate(tmp_path: Path) -> None:
@@ -240,7 +243,8 @@ class TestModes:
     def test_a_window_of_another_length_than_the_models(self, tmp_path: Path) -> None:
         error = refused(models.flattened_model(), tmp_path, mode="window", length=5)
         assert error.reason is Obstacle.MODE
-        assert error.remedies == ("processor convert MODEL --mode window --length 7",)
+        place = str(tmp_path / "artifact")
+        assert error.remedies[0] == f"processor.convert(model, {place!r}, mode='window', length=7)"
 
     def test_a_window_too_long_for_a_state(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="the most"):

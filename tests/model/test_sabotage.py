@@ -129,7 +129,7 @@ def test_a_wrong_rule_is_found_out(
 def test_so_is_what_stands_in_for_rules(
     which: str, wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The layers after time is gone, and the rows that a Flatten collects."""
+    """The layers that run on the last output only, and the rows that a Flatten collects."""
     model = models.sequential(layers.LSTM(2, return_sequences=True), layers.Flatten(), layers.Dense(1), shape=(4, 3))
     monkeypatch.setattr(graph, which, wrongly(getattr(graph, which), wrong))
     found_out(model, tmp_path, mode="tumbling")

@@ -55,7 +55,7 @@ def test_people_get_it_as_a_page(directory: Path) -> None:
         load_artifact(directory).fingerprint_hex,
         "mode tumbling 7, exact at the last step only",
         "inputs ../odd name float32(3), token int32() static",
-        "10 words = 40 bytes a key",
+        "10 float32 values (40 bytes) per key",
         "encoder/lstm_1#0.h (2, 3) float32 0:6",
         "steps () int32 7:8",
         "lstm_1 LSTM recurrent",

@@ -287,3 +287,12 @@ def test_sequences_go_on_from_states_that_hold_the_static_input(steppers: Steppe
     assert bits(np.concatenate([np.asarray(head), np.asarray(tail)], axis=1)) == bits(whole)
     with pytest.raises(ValueError, match="missing \\['x'\\]"):
         stepper.step({"bias": BIAS}, state)
+
+
+def test_what_is_printed_of_a_stepper_says_what_it_steps(steppers: Steppers) -> None:
+    for name, stepper in steppers.items():
+        text = repr(stepper)
+        assert text.startswith(f"<Stepper {stepper.fingerprint} {stepper.mode}"), name
+        assert all(spec.name in text for spec in (*stepper.inputs, *stepper.outputs))
+        assert len(text) < 400
+        assert len(repr(stepper.artifact.golden)) < 200

@@ -11,9 +11,15 @@ Invariants of an `Artifact`:
 
 from __future__ import annotations
 
-from processor.model.artifact.directory import load_artifact, write_artifact
+from processor.model.artifact.directory import (
+    OtherModel,
+    check_target,
+    load_artifact,
+    refuse_another_model,
+    write_artifact,
+)
 from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH
-from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, static_slot, static_slots
+from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, state_size, static_slot, static_slots
 from processor.model.artifact.values import Artifact, Golden
 
 __all__ = [
@@ -25,8 +31,12 @@ __all__ = [
     "Artifact",
     "Golden",
     "Mode",
+    "OtherModel",
     "Slot",
+    "check_target",
     "load_artifact",
+    "refuse_another_model",
+    "state_size",
     "static_slot",
     "static_slots",
     "write_artifact",

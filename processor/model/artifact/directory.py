@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from processor.errors import ConfigError
-from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH, damaged, place, read
+from processor.errors import ConfigError, Incompatible
+from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH, check_place, damaged, place, read
 from processor.model.artifact.manifest import FORMAT, Manifest, fingerprint, parse, refuse_to_replace_other_things, seal
 from processor.model.artifact.values import Artifact, Golden, check
 
@@ -46,6 +46,9 @@ def write_artifact(
     tile: int | None = None,
     most_rows: int | None = None,
     exact_prefix: bool = True,
+    trained_length: int | None = None,
+    other_modes: tuple[Mode, ...] = (),
+    weights_sha256: str = "",
 ) -> Artifact:
     """Writes all of an artifact or none of it, and returns it as `load_artifact` reads it.
 
@@ -78,6 +81,9 @@ def write_artifact(
         weights=weights,
         versions=versions,
         most_rows=most_rows,
+        trained_length=trained_length,
+        other_modes=list(other_modes),
+        weights_sha256=weights_sha256,
     )
     manifest.fingerprint = fingerprint(manifest, contents[STEP_GRAPH])
     _assemble(target, manifest, contents)  # what would not load is not written either
@@ -86,12 +92,51 @@ def write_artifact(
         refuse_to_replace_other_things(target)
         place(target, contents)
     except OSError as error:
-        raise ConfigError(
-            f"The artifact cannot be written to {target}.",
-            str(error),
-            "Choose a directory that this user may write to.",
-        ) from error
+        raise _not_written(target, error) from error
     return load_artifact(target)
+
+
+def check_target(directory: str | os.PathLike[str]) -> None:
+    """Looks whether an artifact can be written there, before the work of making one. Leaves nothing behind.
+
+    Raises:
+        ConfigError: there is something at `directory` that is no artifact, or the disk refuses.
+    """
+    target = Path(directory).resolve()
+    try:
+        refuse_to_replace_other_things(target)
+        check_place(target)
+    except OSError as error:
+        raise _not_written(target, error) from error
+
+
+def refuse_another_model(directory: str | os.PathLike[str], weights_sha256: str) -> None:
+    """Raises OtherModel where `directory` holds an artifact of a model with other weights.
+
+    The same model in another mode, or converted again, replaces its artifact without a question. So does any artifact
+    that is damaged.
+    """
+    path = Path(directory)
+    try:
+        manifest = parse(path, read(path, MANIFEST))
+    except (ConfigError, Incompatible):
+        return
+    if manifest.weights_sha256 != weights_sha256:
+        raise OtherModel(
+            f"{path} holds the artifact of another model.",
+            f"Its fingerprint is {manifest.fingerprint}, its mode {manifest.mode}, and its weights are others.",
+            "Name another directory with -o, or replace it: --force (in Python, force=True).",
+        )
+
+
+class OtherModel(ConfigError):
+    """There is an artifact of another model where one is to be written."""
+
+
+def _not_written(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The artifact cannot be written to {target}.", str(error), "Choose a directory that this user may write to."
+    )
 
 
 def load_artifact(directory: str | os.PathLike[str]) -> Artifact:
@@ -138,6 +183,8 @@ def _assemble(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         versions=manifest.versions,
         step_graph=contents[STEP_GRAPH],
         golden=_unpack(contents[GOLDEN], manifest.inputs, manifest.outputs),
+        trained_length=manifest.trained_length,
+        other_modes=tuple(manifest.other_modes),
     )
     check(artifact)
     return artifact

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from typing import TYPE_CHECKING, Final
 
 from processor.errors import ConfigError, Incompatible
@@ -66,15 +67,27 @@ def place(target: Path, contents: Mapping[str, bytes]) -> None:
         _exchange(fresh, target, stale)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(stale, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def check_place(target: Path) -> None:
+    """Tries whether `place` could write there, by a directory that is removed again.
+
+    Raises:
+        OSError: it could not.
+    """
+    parent = next(some for some in target.absolute().parents if some.exists())
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=parent):
+        pass
 
 
 def _exchange(fresh: Path, target: Path, stale: Path) -> None:
-    if target.exists():
-        target.rename(stale)
     try:
+        if target.exists():
+            target.rename(stale)
         fresh.rename(target)
-    except OSError:
-        if stale.exists():
+    except BaseException:  # Ctrl-C among them
+        if stale.exists() and not target.exists():
             stale.rename(target)
         raise

@@ -59,3 +59,8 @@ def check_layout(layout: tuple[Slot, ...]) -> None:
         if slot.start != column or slot.stop - slot.start != math.prod(slot.shape):
             raise ValueError(f"slot {slot.name} of shape {slot.shape} lies in columns {slot.start} to {slot.stop}")
         column = slot.stop
+
+
+def state_size(words: int) -> str:
+    """How much a key's state is, in words for people. `words`: of 4 bytes each, as they lie in a state."""
+    return f"{words:,} float32 values ({4 * words:,} bytes) per key" if words else "no state"

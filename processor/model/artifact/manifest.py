@@ -44,6 +44,9 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     weights: list[dict[str, Any]]
     versions: dict[str, str]
     most_rows: int | None = None
+    trained_length: int | None = None  # samples, where the model's input names a number
+    other_modes: list[Mode] = []  # that were tried on the model and work
+    weights_sha256: str = ""  # of the trained model's layers and weights, whatever the mode
 
 
 class _Format(msgspec.Struct):

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, check_layout, static_slot, static_slots
+from processor.model.artifact.layout import (
+    HELD,
+    STEPS,
+    Mode,
+    Slot,
+    check_layout,
+    state_size,
+    static_slot,
+    static_slots,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +35,9 @@ class Golden:
     outputs: Mapping[str, NDArray[Any]]  # output name -> [R, T, *output shape]
     state: NDArray[np.float32]  # [R, words]
 
+    def __repr__(self) -> str:
+        return f"<Golden: {len(self.state)} sequences of {list(self.features)}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
@@ -34,7 +46,8 @@ class Artifact:
     `length` is the N of `tumbling` and the T of `window`. `tile`, where set, is the only number of rows that the step
     graph may be called with; `most_rows`, where set, is the greatest. `exact_prefix` is false where `tumbling` answers
     exactly at the N-th step only. Of the lists, `layers` has items `{name, class, rule, ...}` and `weights` has items
-    `{layer, name, shape, dtype}`.
+    `{layer, name, shape, dtype}`. `trained_length` is the number of samples that the model's input names, and
+    `other_modes` those that work for it.
     """
 
     directory: Path
@@ -56,6 +69,15 @@ class Artifact:
     step_graph: bytes
     golden: Golden
     most_rows: int | None = None
+    trained_length: int | None = None
+    other_modes: tuple[Mode, ...] = ()
+
+    def __repr__(self) -> str:
+        """What it is in one line: neither its bytes nor its weights."""
+        mode = self.mode if self.length is None else f"{self.mode} {self.length}"
+        named = [", ".join(map(_shown, specs)) for specs in (self.inputs, self.outputs)]
+        state = state_size(self.words)
+        return f"<Artifact {self.fingerprint_hex} {mode}: {named[0]} -> {named[1]}; {state}; {self.directory}>"
 
     @property
     def words(self) -> int:
@@ -83,6 +105,10 @@ class Artifact:
 
     def slot(self, name: str) -> Slot | None:
         return next((slot for slot in self.layout if slot.name == name), None)
+
+
+def _shown(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype}{list(spec.shape)}{' static' if spec.static else ''}"
 
 
 def check(artifact: Artifact) -> None:

@@ -5,17 +5,20 @@ Importing this package imports neither: that takes seconds, and `convert` and `v
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from processor.model.convert.again import python_call
 from processor.model.convert.pytorch.export import export_pytorch
 from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from processor.model.convert.interface import TimeAxis
+    from processor.model.convert.refusal import Again
 
     Progress = Callable[[str, float], None]
 
@@ -48,6 +51,7 @@ def convert(
     thorough: bool = False,
     *,
     weights: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> Report:
     """Turns a trained model into an artifact, and verifies first that it answers the same.
 
@@ -59,20 +63,31 @@ def convert(
     the inputs (by name, or one for all), where it is not the axis that the recurrent layers run over; `progress`:
     called with what is being done, and which part of it is done (0 to 1); `thorough`: compares more, in up to half an
     hour and 8 GB in place of a minute and 2 GB; `weights`: the path of an HDF5 file with the weights, where `model`
-    is the path of a description alone (`.json` or `.yaml`).
+    is the path of a description alone (`.json` or `.yaml`); `force`: replace an artifact of another model, too (one of
+    the same weights is replaced in any case).
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
+        OtherModel (a ConfigError): there is an artifact of another model at `directory`, and no `force`.
         ConfigError: an argument is wrong, there is no such file, or the artifact cannot be written.
     """
+    from processor.model.artifact import check_target
+
+    check_target(directory)
     from processor.model.convert.quiet import prepare
 
+    given = {"mode": mode, "length": length, "examples": examples, "tolerance": tolerance, "time_axis": time_axis}
+    given |= {"thorough": thorough, "weights": weights, "force": force}
     tell = progress or _silent
     tell("loading TensorFlow", 0.0)
     prepare()
     from processor.model.convert.conversion import convert_model
 
-    return convert_model(model, directory, mode, length, examples, tolerance, time_axis, thorough, tell, weights)
+    with _typed_again(model, directory, given) as typed:
+        report = convert_model(
+            model, directory, mode, length, examples, tolerance, time_axis, thorough, tell, weights, force=force
+        )
+    return report.type_as(typed)
 
 
 def verify(
@@ -98,7 +113,20 @@ def verify(
     prepare()
     from processor.model.convert.conversion import verify_model
 
-    return verify_model(directory, model, examples, time_axis, thorough, tell, weights)
+    given = {"examples": examples, "time_axis": time_axis, "thorough": thorough, "weights": weights}
+    with _typed_again(model, directory, given) as typed:
+        return verify_model(directory, model, examples, time_axis, thorough, tell, weights).type_as(typed)
+
+
+@contextmanager
+def _typed_again(model: Any, directory: Any, given: dict[str, Any]) -> Iterator[Callable[[Again], str]]:
+    """Words other calls with the arguments that were given; those of a refusal from inside, too."""
+    typed = python_call(model, directory, given)
+    try:
+        yield typed
+    except ConversionRefused as refusal:
+        refusal.type_as(typed)
+        raise
 
 
 def _silent(_stage: str, _part: float) -> None:

@@ -51,8 +51,9 @@ class Certificate:
     """What was found. `errors` by output, each |error| / max(1, |truth|) at its greatest over every prefix.
 
     `spread`: the errors of thousands of single predictions, see `spread`. `labels`, where the user's sequences have
-    known answers: how good the step is, and the model itself. `rounding`, where the errors are too great: what float32
-    costs the model itself, measured against float64.
+    known answers: how good the step is, and the model itself. `apart`, where they are longer than the model's input:
+    how far the modes are apart beyond it. `rounding`, where the errors are too great: what float32 costs the model
+    itself, measured against float64.
     """
 
     tolerance: float
@@ -66,6 +67,7 @@ class Certificate:
     rounding: float | None = None
     labels: dict[str, Any] | None = None
     spread: dict[str, Any] | None = None
+    apart: dict[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -100,6 +102,7 @@ class Certificate:
             "wrong_layer": self.wrong_layer,
             "labels": self.labels,
             "spread": self.spread,
+            "apart": self.apart,
         }
 
 
@@ -315,4 +318,5 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
     if dead:
         certificate.remarks.append(f"Nothing depends on the state of {', '.join(dead)}.")
     else:
-        certificate.findings.append(Finding("every slot alive", True, f"{len(subject.artifact.layout)} slots"))
+        detail = f"{len(subject.artifact.layout)} slots"
+        certificate.findings.append(Finding("every state slot changes the output", True, detail))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 import time
@@ -14,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from processor.errors import ConfigError
-from processor.model.artifact import Artifact, Golden, load_artifact, write_artifact
+from processor.model.artifact import Artifact, Golden, load_artifact, refuse_another_model, write_artifact
+from processor.model.convert.beyond import apart, trained_length
 from processor.model.convert.budget import DEFAULT, Budget, budget_of, sample_bytes
 from processor.model.convert.certificate import Certificate, certify
 from processor.model.convert.flat import untouched
@@ -22,7 +24,8 @@ from processor.model.convert.labels import judge
 from processor.model.convert.loading import Loaded, load
 from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
-from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
+from processor.model.convert.offers import other_modes, with_other_modes
+from processor.model.convert.refusal import Again, ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 from processor.model.convert.sequences import given_sequences
 from processor.model.convert.stepgraph import Step, flatbuffer, plan
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
 _COPIES_BUILDING: Final = 8
 """As many copies of the weights are held, about, while TensorFlow and LiteRT build the step graph."""
 
+_GREATEST_TOLERANCE: Final = 0.5
+"""The most that is advised: above it, an answer says nothing."""
+
 
 def convert_model(
     model: Any,
@@ -55,6 +61,8 @@ def convert_model(
     thorough: bool,
     progress: Progress,
     weights: str | os.PathLike[str] | None = None,
+    *,
+    force: bool,
 ) -> Report:
     """See `processor.model.convert.convert`."""
     began = time.perf_counter()
@@ -63,18 +71,29 @@ def convert_model(
         raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
     progress("loading the model", 0.0)
     loaded = load(model, weights)
+    trained = _digest(loaded.model)
+    if not force:
+        refuse_another_model(directory, trained)
     with untouched(loaded.model), memory_is_enough(loaded.source):
-        built = build(loaded.model, mode, length, time_axis, loaded.source)
-        given = given_sequences(examples, built.interface)
-        progress("building the step graph", 0.0)
-        step = plan(built.machine)
-        size = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
-        refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
-        draft = _draft(loaded, built, step, tolerance, flatbuffer(step, loaded.model.name))
+        try:
+            built = build(loaded.model, mode, length, time_axis)
+            given = given_sequences(examples, built.interface)
+            progress("building the step graph", 0.0)
+            step = plan(built.machine)
+            size = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
+            refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
+            content = flatbuffer(step, loaded.model.name)
+        except ConversionRefused as refusal:
+            progress("trying other modes", 0.0)
+            raise with_other_modes(refusal, loaded.model, mode, length, time_axis) from refusal
+        draft = _draft(loaded, built, step, tolerance, content, trained_length(built, time_axis))
         budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
         truth = _truth(built, draft, budget)
         draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(draft, truth, examples, built.interface)
+        certificate.apart = apart(built, draft.trained_length, given, time_axis)
+        if certificate.passed:
+            draft = _with_other_modes(draft, loaded.model, time_axis, progress)
     if not certificate.passed:
         raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
     artifact = write_artifact(
@@ -96,6 +115,9 @@ def convert_model(
         tile=draft.tile,
         most_rows=draft.most_rows,
         exact_prefix=draft.exact_prefix,
+        trained_length=draft.trained_length,
+        other_modes=draft.other_modes,
+        weights_sha256=trained,
     )
     return _report(artifact, loaded, certificate, Path(directory), began)
 
@@ -115,7 +137,7 @@ def verify_model(
     progress("loading the model", 0.0)
     loaded = load(model, weights)
     with untouched(loaded.model), memory_is_enough(loaded.source):
-        built = build(loaded.model, artifact.mode, artifact.length, time_axis, loaded.source)
+        built = build(loaded.model, artifact.mode, artifact.length, time_axis)
         step = plan(built.machine)
         for what, mine, its in (
             ("inputs", artifact.inputs, built.interface.inputs),
@@ -136,6 +158,8 @@ def verify_model(
         truth = _truth(built, checked, budget)
         checked, certificate = certify(checked, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(checked, truth, examples, built.interface)
+        checked = replace(checked, trained_length=trained_length(built, time_axis))
+        certificate.apart = apart(built, checked.trained_length, given, time_axis)
     report = _report(replace(checked, inputs=artifact.inputs), loaded, certificate, Path(directory), began)
     if not certificate.passed:
         failure = certificate.failure
@@ -155,8 +179,7 @@ def truth_of(model: Any, mode: str, length: int | None) -> Truth:
         ConversionRefused, ConfigError: as `convert`.
     """
     loaded = load(model)
-    built = build(loaded.model, mode, length, None, loaded.source)
-    return _truth(built, None, DEFAULT)
+    return _truth(build(loaded.model, mode, length, None), None, DEFAULT)
 
 
 def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
@@ -177,7 +200,16 @@ def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
     )
 
 
-def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: bytes) -> Artifact:
+def _with_other_modes(draft: Artifact, model: Any, time_axis: TimeAxis, progress: Progress) -> Artifact:
+    """The draft with the other modes that work, where the model's input names a length: they differ beyond it."""
+    if draft.trained_length is None:
+        return draft
+    progress("trying other modes", 0.0)
+    found = other_modes(model, draft.mode, draft.trained_length, None, time_axis)
+    return replace(draft, other_modes=tuple(again.options["mode"] for again in found))
+
+
+def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: bytes, trained: int | None) -> Artifact:
     """An artifact in memory, as the engine takes it, without golden vectors and never on a disk."""
     return Artifact(
         directory=Path(loaded.source),
@@ -205,7 +237,19 @@ def _draft(loaded: Loaded, built: Built, step: Step, tolerance: float, content: 
         },
         step_graph=content,
         golden=Golden({}, {}, np.zeros((0, 0), np.float32)),
+        trained_length=trained,
     )
+
+
+def _digest(model: Any) -> str:
+    """The SHA-256 of a model's layers and weights: of what was trained, without the names that Keras counts."""
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        digest.update(type(layer).__name__.encode())
+    for weight in model.get_weights():
+        digest.update(f"{weight.dtype}{weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).data.cast("B") if weight.size else b"")
+    return digest.hexdigest()
 
 
 def _weights(model: Any) -> list[dict[str, Any]]:
@@ -245,6 +289,8 @@ def _report(
         graph_bytes=len(artifact.step_graph),
         seconds=time.perf_counter() - began,
         passed=certificate.passed,
+        trained_length=artifact.trained_length,
+        other_modes=artifact.other_modes,
     )
 
 
@@ -252,13 +298,16 @@ def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
     failure = certificate.failure
     assert failure is not None
     error = "" if failure.error is None else f" (error {failure.error:.1e}, tolerance {certificate.tolerance:.0e})"
-    cause, remedies = f"{failure.name}: {failure.detail}{error}.", []
+    cause = f"{failure.name}: {failure.detail}{error}."
+    remedies: list[str | Again] = []
     if certificate.explained_by_rounding:
         enough = 10.0 ** math.ceil(math.log10(2 * certificate.greatest))
         cause += (
             f" Its own float32 answers are up to {certificate.rounding:.1e} from exact ones: no step can be nearer."
         )
-        remedies = [f"Allow what float32 costs this model, if that is good enough: --tolerance {enough:.0e}"]
+        if certificate.greatest < _GREATEST_TOLERANCE:
+            options = {"tolerance": min(enough, _GREATEST_TOLERANCE)}
+            remedies = [Again(options, "Allow what float32 costs this model, if that is good enough")]
     return ConversionRefused(
         f"The step graph of {report.model!r} does not say what the trained model says.",
         layer=certificate.wrong_layer or report.model,

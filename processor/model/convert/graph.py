@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from processor.model.convert.flat import Flat, flatten
-from processor.model.convert.interface import (
-    Entry,
-    Interface,
-    candidates,
-    inputs_of,
-    outputs_of,
-    shown,
-    symbolic,
-)
+from processor.model.convert.interface import Entry, Interface, candidates, inputs_of, outputs_of, shown, symbolic
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.rules import RULES, Call, Collect, Collected, Flow, Hole, InTheWay, Piece, Whole, refuse
 from processor.model.convert.rules.whole import arguments_by_name
@@ -212,8 +204,7 @@ class _Walk:
             except InTheWay:
                 if self.collect is None or not any(flow.time is not None for flow in call.flows):
                     raise
-                call = replace(self._collected(call), rule=RULES_WHOLE)
-                times, lead, pieces = (None,), 0, ()
+                call, times, lead, pieces = replace(self._collected(call), rule=RULES_WHOLE), (None,), 0, ()
         except InTheWay as obstacle:
             refusal = _refused(node.operation, path, obstacle)
             if isinstance(node.operation, keras.layers.Layer):

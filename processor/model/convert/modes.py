@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import keras
+
 from processor.errors import ConfigError
 from processor.model.artifact import HELD, STEPS, static_slot
 from processor.model.convert.declared import Declared, declares
@@ -12,7 +14,7 @@ from processor.model.convert.flat import flatten
 from processor.model.convert.graph import Graph, walk
 from processor.model.convert.interface import Exit, Interface, output_times, symbolic
 from processor.model.convert.machine import Stepped, Tumbling, WholeModel, keeping
-from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.refusal import Again, ConversionRefused, Obstacle
 from processor.model.convert.rules import Collect
 from processor.model.convert.toggles import free
 from processor.model.convert.twins import precisions, twin
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from processor.model.artifact import Mode
     from processor.model.convert.interface import TimeAxis
     from processor.model.convert.machine import Machine
-    from processor.model.convert.rules import Call
 
+_MAKE_MASKS: Final = (keras.layers.Masking, keras.layers.Embedding)
 MODES: Final = ("auto", "carry", "tumbling", "window")
 _MOST_STEPS: Final = 2**31 - 1
 _MOST_ROWS: Final = 4096
@@ -72,34 +74,32 @@ def check_mode(mode: str, length: int | None) -> None:
         )
 
 
-def build(model: Any, mode: str, length: int | None, time_axis: TimeAxis, source: str) -> Built:
-    """The machine of a model in a mode. `source` is how the user names the model, for commands to type.
+def build(model: Any, mode: str, length: int | None, time_axis: TimeAxis) -> Built:
+    """The machine of a model in a mode.
 
     Raises:
-        ConversionRefused: the mode is not for this model, or a layer is in the way; commands are among the remedies.
+        ConversionRefused: the mode is not for this model, or a layer is in the way.
         ConfigError: the mode has no length.
     """
     if declares(model):
-        return _declared(model, mode, length, time_axis, source)
+        return _declared(model, mode, length, time_axis)
     if mode == "window":
-        return _window(model, length, time_axis, source)
+        return _window(model, length, time_axis)
     try:
         graph = walk(model, time_axis)
     except ConversionRefused as refusal:
-        if refusal.reason not in _PASSABLE:
-            raise
-        if mode == "tumbling":
-            return _inexact_tumbling(model, length, time_axis, source, refusal)
-        raise _with_modes(refusal, source, _own_length(model, time_axis)) from None
+        if mode == "tumbling" and refusal.reason in PASSABLE:
+            return _inexact_tumbling(model, length, time_axis, refusal)
+        raise
     stepped = graph if precisions(model) == {"float32"} else walk(model, time_axis, dtype="float32")
     machine = keeping(Stepped(stepped))
     if mode != "tumbling":
         return Built(model, graph.structure, machine, "carry", None, True, stepped)
-    steps = _needed(length or graph.length, model, mode, source)
+    steps = _needed(length or graph.length, model, mode)
     return Built(model, graph.structure, Tumbling(machine, steps), "tumbling", steps, True, stepped)
 
 
-_PASSABLE: Final = {
+PASSABLE: Final = {
     Obstacle.COLLECTS_TIME,
     Obstacle.NEEDS_FUTURE,
     Obstacle.DEPENDS_ON_POSITION,
@@ -113,51 +113,42 @@ _PASSABLE: Final = {
 """What stands in the way of steps, and not of running the whole model."""
 
 
-def _declared(model: Any, mode: str, length: int | None, time_axis: TimeAxis, source: str) -> Built:
+def _declared(model: Any, mode: str, length: int | None, time_axis: TimeAxis) -> Built:
     machine = Declared(model, time_axis)
     if mode == "window":
         raise ConversionRefused(
             f"The model {model.name!r} declares its step, and is not run whole.",
             layer=model.name,
             reason=Obstacle.MODE,
-            remedies=[f"processor convert {source} --mode carry"],
+            remedies=[Again({"mode": "carry"})],
         )
     if mode != "tumbling":
         return Built(model, machine.structure, keeping(machine), "carry", None, True, None)
-    steps = _needed(length or machine.interface.length, model, mode, source)
+    steps = _needed(length or machine.interface.length, model, mode)
     return Built(model, machine.structure, Tumbling(keeping(machine), steps), "tumbling", steps, True, None)
 
 
-def _inexact_tumbling(
-    model: Any, length: int | None, time_axis: TimeAxis, source: str, refusal: ConversionRefused
-) -> Built:
+def _inexact_tumbling(model: Any, length: int | None, time_axis: TimeAxis, refusal: ConversionRefused) -> Built:
     """`tumbling` of a model that has no answer before its last sample: exact there, with zeros for what is missing."""
-    graph, interface, structure = _whole(model, length, time_axis, source, "tumbling", refusal)
-    steps = _fitting(length, interface, model, source, "tumbling")
+    graph, interface, structure = _whole(model, length, time_axis, "tumbling")
+    steps = _fitting(length, interface, model, "tumbling")
     if refusal.reason is Obstacle.COLLECTS_TIME and graph is not None and precisions(model) == {"float32"}:
         return Built(model, structure, Tumbling(keeping(Stepped(graph)), steps), "tumbling", steps, False, graph)
     machine = keeping(WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=False))
     return Built(model, structure, Tumbling(machine, steps), "tumbling", steps, False, None)
 
 
-def _window(model: Any, length: int | None, time_axis: TimeAxis, source: str) -> Built:
-    _, interface, structure = _whole(model, length, time_axis, source, "window", None)
-    steps = _fitting(length, interface, model, source, "window")
+def _window(model: Any, length: int | None, time_axis: TimeAxis) -> Built:
+    _, interface, structure = _whole(model, length, time_axis, "window")
+    steps = _fitting(length, interface, model, "window")
     machine = keeping(WholeModel(_in_float32(model, structure, interface), structure, interface, steps, slides=True))
     return Built(model, structure, machine, "window", steps, True, None)
 
 
-def _whole(
-    model: Any,
-    length: int | None,
-    time_axis: TimeAxis,
-    source: str,
-    mode: str,
-    refusal: ConversionRefused | None,
-) -> tuple[Graph | None, Interface, Any]:
+def _whole(model: Any, length: int | None, time_axis: TimeAxis, mode: str) -> tuple[Graph | None, Interface, Any]:
     """The model's graph with what it collects, and the interface of the model run whole, at its length."""
-    own = _own_length(model, time_axis)
-    steps = _needed(length or own, model, mode, source)
+    own = own_length(model, time_axis)
+    steps = _needed(length or own, model, mode)
     if steps > _MOST_ROWS:
         raise ConfigError(
             f"A window of {steps} samples is more than a key's state holds.",
@@ -181,8 +172,10 @@ def _whole(
     return graph, Interface(entries, exits), graph.structure
 
 
-def _own_length(model: Any, time_axis: TimeAxis) -> int | None:
-    """The T that a model is fixed to."""
+def own_length(model: Any, time_axis: TimeAxis) -> int | None:
+    """The T that a model is fixed to: that of its input."""
+    if declares(model):
+        return Declared(model, time_axis).interface.length
     return walk(model, time_axis, collect=2).length
 
 
@@ -193,46 +186,30 @@ def _in_float32(model: Any, structure: Any, interface: Interface) -> Any:
     return twin(model, symbolic(structure, list(interface.entries), -1, "float32"), "float32")
 
 
-def _fitting(length: int | None, interface: Interface, model: Any, source: str, mode: str) -> int:
+def _fitting(length: int | None, interface: Interface, model: Any, mode: str) -> int:
     own = interface.length
-    steps = _needed(length or own, model, mode, source)
+    steps = _needed(length or own, model, mode)
     if own is not None and own != steps:
         raise ConversionRefused(
             f"The model {model.name!r} takes sequences of {own} samples, not of {steps}.",
             layer=model.name,
             reason=Obstacle.MODE,
             cause=f"It runs over all samples of a {mode} at once, and was built for {own}.",
-            remedies=[f"processor convert {source} --mode {mode} --length {own}"],
+            remedies=[Again({"mode": mode, "length": own})],
         )
     return steps
 
 
-def _needed(length: int | None, model: Any, mode: str, source: str) -> int:
+def _needed(length: int | None, model: Any, mode: str) -> int:
     if length is None:
         raise ConfigError(
             f"{mode} needs a length: the model {model.name!r} takes sequences of any.",
             "The state starts afresh after that many samples."
             if mode == "tumbling"
             else "The model runs over the last samples, that many.",
-            f"processor convert {source} --mode {mode} --length N",
+            f"Give the number of samples: --mode {mode} --length N (in Python, length=N).",
         )
     return length
-
-
-def _with_modes(refusal: ConversionRefused, source: str, own: int | None) -> ConversionRefused:
-    """The refusal of `carry`, with the modes that would do as commands to type."""
-    length = "" if own else " --length N"
-    commands = [
-        f"processor convert {source} --mode tumbling{length}",
-        f"processor convert {source} --mode window{length}",
-    ]
-    return ConversionRefused(
-        refusal.fact,
-        layer=refusal.layer,
-        reason=refusal.reason,
-        cause=refusal.cause,
-        remedies=[*refusal.remedies, *(command for command in commands if command not in refusal.remedies)],
-    )
 
 
 def layers_of(built: Built) -> list[dict[str, Any]]:
@@ -256,18 +233,34 @@ def _calls_of(built: Built, others: list[str]) -> list[dict[str, Any]]:
         ]
     entries = zip(built.graph.inputs, built.interface.entries, strict=True)
     called = {number: entry.spec.name for number, entry in entries if entry.spec.static}
-    called |= {target: _shown(call) for call in built.graph.calls for target in call.targets}
+    shown = _names(built.graph)
+    called |= {target: shown[call.targets] for call in built.graph.calls for target in call.targets}
     return [
         {
-            "name": _shown(call),
+            "name": shown[call.targets],
             "class": "rows" if isinstance(call.rule, Collect) else type(call.layer).__name__,
             "rule": call.rule.kind,
             "slots": [f"{call.name}.{piece.name}" for piece in call.pieces],
-            "from": [called[number] for number in call.sources if number in called],
+            "from": [name for n in call.sources if (name := called.get(n)) not in (None, shown[call.targets])],
         }
         for call in built.graph.calls
     ]
 
 
-def _shown(call: Call) -> str:
-    return call.name if call.rank else call.path
+def _names(graph: Graph) -> dict[tuple[int, ...], str]:
+    """What the report calls each call, by its targets. Operations that only make a mask have names that stand in
+    nobody's code (`not_equal_4`): they go by the layer that makes the mask."""
+    names = {call.targets: call.name if call.rank else call.path for call in graph.calls}
+    used = set(graph.outputs)  # by anything else than a mask
+    inside = []
+    for call in reversed(graph.calls):
+        if isinstance(call.layer, keras.layers.Layer) or used & set(call.targets):
+            used |= {number for place, number in enumerate(call.sources) if place != call.place("mask")}
+        else:
+            inside.append(call)
+    makers = {n: call.path for call in graph.calls if isinstance(call.layer, _MAKE_MASKS) for n in call.sources}
+    for call in reversed(inside):
+        maker = next((makers[number] for number in call.sources if number in makers), None)
+        names[call.targets] = f"inside {maker or 'a mask'}"
+        makers |= dict.fromkeys(call.targets, maker) if maker else {}
+    return names

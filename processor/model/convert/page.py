@@ -10,6 +10,10 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from processor.model.after_length import after_length
+from processor.model.artifact import state_size
+from processor.model.convert.report import apart_in_words, exact_on
+
 if TYPE_CHECKING:
     from processor.model.convert.report import Report
 
@@ -31,16 +35,18 @@ _COLOURS: Final = ("#1f6feb", "#b35900", "#176b2c", "#8250df", "#b00020")
 
 def page(report: Report) -> str:
     """The whole page as text."""
-    verdict = "Exact" if report.passed else "Not exact"
+    verdict = f"Exact {exact_on(report)}" if report.passed else "Not exact"
     kind = "good" if report.passed else "bad"
     worst = max(report.errors.values(), default=0.0)
     mode = report.mode if report.length is None else f"{report.mode} {report.length}"
     sections = [
         f"<h1>{escape(report.model)}</h1>",
         f'<p><b class="{kind}">{verdict}</b>: greatest error {worst:.1e}, tolerance {report.tolerance:.0e}; mode '
-        f"{escape(mode)}; {report.words} words to a state; fingerprint <code>{escape(report.fingerprint)}</code></p>",
+        f"{escape(mode)}; {escape(state_size(report.words))}; fingerprint "
+        f"<code>{escape(report.fingerprint)}</code></p>",
         f"<p>{escape(report.spread)}</p>",
-        "<h2>Layers and slots</h2>",
+        *_after_length(report),
+        "<h2>Layers and what they remember</h2>",
         _graph(report),
         "<h2>Error against step</h2>",
         _curves(report),
@@ -62,6 +68,19 @@ def page(report: Report) -> str:
             sections += [f"<h2>{title}</h2>", "<ul>", *(f"<li>{escape(text)}</li>" for text in sentences), "</ul>"]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(report.model)}</title>'
     return f"{head}<style>{_STYLE}</style>\n" + "\n".join(sections) + "\n</html>\n"
+
+
+def _after_length(report: Report) -> list[str]:
+    if report.trained_length is None:
+        return []
+    offers = [f"<li>To {escape(what)}: <code>{escape(command)}</code></li>" for what, command in report.offers]
+    apart = apart_in_words(report.certificate.get("apart"), report.trained_length)
+    return [
+        f"<h2>After sample {report.trained_length:,}</h2>",
+        f"<p>{escape(after_length(report.mode, report.length, report.trained_length))}</p>",
+        *(["<ul>", *offers, "</ul>"] if offers else []),
+        *([f"<p>{escape(apart)}</p>"] if apart else []),
+    ]
 
 
 def _table(titles: tuple[str, ...], rows: list[list[str]]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.errors import ConfigError, Incompatible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -57,12 +58,28 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Again:
+    """A remedy: the same conversion once more, with other options. It is typed as the user typed the first one.
+
+    options: by the names of `convert`'s parameters; why: what comes of it, in a few words.
+    """
+
+    options: Mapping[str, Any]
+    why: str = ""
+
+
+def typed_plainly(again: Again) -> str:
+    """As a call in Python, where nobody says what was typed."""
+    return f"processor.convert(model, directory, {', '.join(f'{k}={v!r}' for k, v in again.options.items())})"
+
+
 class ConversionRefused(ConfigError):
     """The model is not converted, and nothing was left on the disk.
 
     layer: the name of the layer in the way (of the model or its file, where no single layer is);
-    reason: of the closed list `Obstacle`; remedies: what would help, commands among them, each to be typed as it is;
-    report: the certificate that failed, where the reason is `not_exact`.
+    reason: of the closed list `Obstacle`; remedies: what would help, calls or commands among them, each to be typed as
+    it is, with the options that were given; report: the certificate that failed, where the reason is `not_exact`.
     """
 
     def __init__(
@@ -72,11 +89,21 @@ class ConversionRefused(ConfigError):
         layer: str,
         reason: Obstacle,
         cause: str = "",
-        remedies: Sequence[str] = (),
+        remedies: Sequence[str | Again] = (),
         report: Report | None = None,
     ) -> None:
-        super().__init__(fact, cause or EXPLANATIONS[reason], " Or: ".join(remedies))
-        self.layer, self.reason, self.remedies, self.report = layer, reason, tuple(remedies), report
+        super().__init__(fact, cause or EXPLANATIONS[reason])
+        self.layer, self.reason, self.report = layer, reason, report
+        self.advice = tuple(remedies)
+        self.type_as(typed_plainly)
+
+    def type_as(self, typed: Callable[[Again], str]) -> None:
+        """Words the remedies that are calls or commands as the user would type them."""
+        self.remedies = tuple(
+            one if isinstance(one, str) else f"{one.why}: {typed(one)}" if one.why else typed(one)
+            for one in self.advice
+        )
+        self.hint = " Or: ".join(self.remedies)
 
     def render(self, console: Console) -> None:
         """Prints the layer in the way, why it is, and what to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,12 +13,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from processor.model.after_length import after_length, offer
+from processor.model.artifact import state_size
+from processor.model.convert.refusal import Again, typed_plainly
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rich.console import Console, RenderableType
 
-    from processor.model.artifact import Slot
+    from processor.model.artifact import Mode, Slot
     from processor.model.convert.refusal import ConversionRefused
     from processor.types import TensorSpec
 
@@ -29,13 +34,14 @@ class Report:
 
     `errors`: output name -> the greatest |error| / max(1, |truth|) over every prefix; `fingerprint`: 16 hexadecimal
     digits, empty where nothing was written; `certificate`: what the manifest keeps of it; `layers`: in the order of
-    the graph, each with its rule and its slots.
+    the graph, each with its rule and its slots; `trained_length`: the number of samples that the model's input names;
+    `other_modes`: those that work for it; `typed`: words the same conversion with other options.
     """
 
     model: str
     directory: Path | None
     fingerprint: str
-    mode: str
+    mode: Mode
     length: int | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -51,6 +57,14 @@ class Report:
     graph_bytes: int
     seconds: float
     passed: bool
+    trained_length: int | None = None
+    other_modes: tuple[Mode, ...] = ()
+    typed: Callable[[Again], str] = typed_plainly
+
+    def __repr__(self) -> str:
+        error = max(self.errors.values(), default=0.0)
+        verdict = f"exact {exact_on(self)}" if self.passed else "not exact"
+        return f"<Report of {self.model}, mode {self.mode}: {verdict}, greatest error {error:.1e}; {self.directory}>"
 
     @property
     def words(self) -> int:
@@ -75,6 +89,18 @@ class Report:
             if (errors := seen.get(kind))
         ]
         return f"Errors of {seen['predictions']:,} random predictions (a sample, no bound): {'; '.join(said)}."
+
+    def type_as(self, typed: Callable[[Again], str]) -> Report:
+        """The same with its commands as the user would type them."""
+        return replace(self, typed=typed)
+
+    @property
+    def offers(self) -> list[tuple[str, str]]:
+        """The other modes, where the model's input names a length: what each would do, and how to ask for it."""
+        if self.trained_length is None:
+            return []
+        calls = {mode: Again({"mode": mode, "length": None}) for mode in self.other_modes}
+        return [(offer(mode, self.trained_length), self.typed(again)) for mode, again in calls.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """As a program reads it: JSON's types only."""
@@ -102,19 +128,33 @@ class Report:
             "graph_bytes": self.graph_bytes,
             "seconds": round(self.seconds, 3),
             "passed": self.passed,
+            "trained_length": self.trained_length,
+            "offers": [{"what": what, "command": command} for what, command in self.offers],
         }
 
     def render(self, console: Console) -> None:
         """Prints the layers with their rules and slots, the checks, and the greatest error."""
         console.print(self._head())
         console.print(self._layers())
-        console.print(self._checks())
+        console.print(self._checks(signs(console)))
         if labels := self.certificate.get("labels"):
-            console.print(Padding(_labelled(labels), (0, 1)))
+            console.print(Padding(_labelled(labels), (0, 1), expand=False))
         for title, sentences in (("Repaired", self.repairs), ("Worth knowing", self.remarks)):
             for sentence in sentences:
-                console.print(Padding(f"[yellow]{title}:[/] {escape(sentence)}", (0, 1)))
+                console.print(Padding(f"[yellow]{title}:[/] {escape(sentence)}", (0, 1), expand=False))
         console.print(self._verdict())
+        if self.passed and self.trained_length is not None:
+            self._after_length(console, self.trained_length)
+
+    def _after_length(self, console: Console, trained: int) -> None:
+        """What comes after the last sample that the model was trained on, and how to have it otherwise."""
+        console.print(
+            Padding(Text(after_length(self.mode, self.length, trained), style="yellow"), (0, 1), expand=False)
+        )
+        for what, command in self.offers:
+            print_command(console, f"to {what}", command)
+        if (said := apart_in_words(self.certificate.get("apart"), trained)) is not None:
+            console.print(Padding(Text(said), (0, 1), expand=False))
 
     def _head(self) -> RenderableType:
         mode = self.mode if self.length is None else f"{self.mode} {self.length}"
@@ -125,9 +165,9 @@ class Report:
         table.add_row("input", ", ".join(escape(_shown(spec)) for spec in self.inputs))
         table.add_row("output", ", ".join(escape(_shown(spec)) for spec in self.outputs))
         table.add_row("mode", f"[bold]{mode}[/]")
-        size = f"{self.words} words, {4 * self.words} bytes a key" if self.words else "none"
+        size = state_size(self.words)
         table.add_row("state", size + (f", stepped in tiles of {self.tile}" if self.tile else ""))
-        return Padding(table, (1, 1))
+        return Padding(table, (1, 1), expand=False)
 
     def _layers(self) -> RenderableType:
         shapes = {slot.name: slot for slot in self.layout}
@@ -142,13 +182,13 @@ class Report:
             table.add_row("[dim]the mode[/]", "", f"[dim]counts to {self.length}[/]", f"{slot.name} [dim]int32[/]")
         return table
 
-    def _checks(self) -> RenderableType:
+    def _checks(self, signs: tuple[str, str]) -> RenderableType:
         table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=True)
         table.add_column("certificate")
         table.add_column("error", justify="right")
         table.add_column("tried", overflow="fold")
         for check in self.certificate["checks"]:
-            mark = "[green]✓[/]" if check["passed"] else "[bold red]✗[/]"
+            mark = f"[green]{signs[0]}[/]" if check["passed"] else f"[bold red]{signs[1]}[/]"
             error = "" if check["error"] is None else f"{check['error']:.1e}"
             table.add_row(f"{mark} {escape(check['name'])}", error, f"[dim]{escape(check['detail'])}[/]")
         for name, seen in self.certificate["growth"].items():
@@ -164,9 +204,8 @@ class Report:
             text = f"[bold red]Not exact.[/] Greatest error {worst:.1e}, tolerance {self.tolerance:.0e}."
             text += f" The first layer that answers otherwise is [bold]{escape(where)}[/]." if where else ""
             return Panel(text, border_style="red", expand=False)
-        text = (
-            f"[bold green]Exact[/] on every prefix: greatest error [bold]{worst:.1e}[/], tolerance {self.tolerance:.0e}"
-        )
+        text = f"[bold green]Exact[/] {exact_on(self)}: greatest error [bold]{worst:.1e}[/], "
+        text += f"tolerance {self.tolerance:.0e}"
         text += f" [dim]({self.seconds:.1f} s)[/]"
         text += f"\n{spread}" if (spread := self.spread) else ""
         if self.directory:
@@ -176,14 +215,57 @@ class Report:
 
 def render_refusal(refusal: ConversionRefused, console: Console) -> None:
     """Prints the layer in the way, why it is, and what to do about it."""
-    lines: list[RenderableType] = [Text(refusal.fact, style="bold"), Text(refusal.cause)]
-    lines.append(Text(f"{refusal.layer}: {refusal.reason}", style="dim"))
-    if refusal.remedies:
-        lines.append(Text("\nWhat to do:" if len(refusal.remedies) == 1 else "\nWhat to do, one of:"))
-    lines += [Padding(Text(f"- {remedy}"), (0, 0, 0, 2)) for remedy in refusal.remedies]
     if refusal.report is not None:
         refusal.report.render(console)
+    lines = [
+        Text(refusal.fact, style="bold"),
+        Text(refusal.cause),
+        Text(f"{refusal.layer}: {refusal.reason}", style="dim"),
+    ]
     console.print(Panel(Group(*lines), title="not converted", border_style="red", expand=False))
+    if refusal.remedies:
+        console.print("What to do:" if len(refusal.remedies) == 1 else "What to do, one of:")
+    for remedy in refusal.remedies:
+        # Not wrapped, and in no frame: it is there to be copied.
+        console.print(Text(f"- {remedy}"), soft_wrap=True)
+
+
+def exact_on(report: Report) -> str:
+    """On what the answers were held against the trained model's own."""
+    if report.mode == "window":
+        return f"on every window of {report.length:,} samples"
+    if report.mode == "carry":
+        return "on every prefix"
+    if any(check["name"] == "every prefix" for check in report.certificate["checks"]):
+        return f"on every prefix of the {report.length:,} samples between two fresh starts"
+    return f"at the last of every {report.length:,} samples, and only there"
+
+
+def signs(console: Console) -> tuple[str, str]:
+    """What stands for passed and failed, as far as the console can show it."""
+    return ("✓", "✗") if console.encoding.lower().startswith("utf") else ("ok", "FAILED")
+
+
+def print_command(console: Console, what: str, command: str) -> None:
+    """A command to be copied: on a line of its own, never wrapped."""
+    console.print(Padding(Text(f"{what}:"), (0, 1), expand=False))
+    console.print(Text(f"   {command}", style="bold"), soft_wrap=True)
+
+
+def apart_in_words(apart: dict[str, Any] | None, trained: int) -> str | None:
+    """How far the modes are apart on the user's own sequences, or what it would take to find out."""
+    if apart is None:
+        return None
+    if apart["samples"] is None:
+        have = f"Your sequences have {apart['longest']:,} samples"
+        return f"{have}: sequences of more than {trained:,} would show here how far the modes are apart."
+    first, last = apart["samples"]
+    pairs = [
+        f"{' and '.join(pair['modes'])} are up to {pair['largest']:.2g} apart, {pair['labels']:.1%} of labels differ"
+        for pair in apart["pairs"]
+    ]
+    where = f"Your {apart['sequences']:,} sequences, samples {first:,} to {last:,}, output {apart['output']}"
+    return f"{where}: {'; '.join(pairs)}."
 
 
 def _labelled(labels: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = "step"
 _KINDS: Final = {"float32": "f32", "int32": "i32"}
+_LACKING: Final = re.compile(r"'tf\.(\w+)' op is neither")
+"""How TensorFlow's converter names an operation that LiteRT does not have."""
 _HIDDEN_STATE: Final = ("While", "Random", "Assign", "TensorList")
 """Operations that would make the step anything else than a pure function of bounded work."""
 
@@ -53,6 +56,11 @@ class Step:
         for slot in self.layout:
             kinds[slot.dtype] += slot.stop - slot.start
         return {kind: words for kind, words in kinds.items() if words}
+
+    @property
+    def following(self) -> list[str]:
+        """The outputs that hold the state after the step, one a type, in the order of `widths`."""
+        return [f"next_{_KINDS[kind]}" for kind in self.widths]
 
     def slots_of(self, name: str) -> list[str]:
         """The slots of one call."""
@@ -110,6 +118,28 @@ def flatbuffer(step: Step, name: str) -> bytes:
     Raises:
         ConversionRefused: an operation of the model has no counterpart in LiteRT.
     """
+    concrete = traced(step, name)
+    module = tf.Module()
+    module.weights = [variable.value for variable in step.machine.variables]
+    module.function = concrete
+    try:
+        with silence(), tempfile.TemporaryDirectory() as directory:
+            tf.saved_model.save(module, directory, signatures={SIGNATURE: concrete})
+            converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            content = converter.convert()
+    except ConverterError as error:
+        lacking = sorted(set(_LACKING.findall(str(error))))
+        raise _not_in_litert(step, name, concrete, lacking) from error
+    return bytes(content)
+
+
+def traced(step: Step, name: str) -> Any:
+    """The step as one TensorFlow function of the samples, then of the state's words. `name`: the model's.
+
+    Raises:
+        ConversionRefused: a step would loop, be random, or remember something beside its state.
+    """
     specs = [
         tf.TensorSpec((None, *spec.shape), tf.dtypes.as_dtype(spec.dtype), name=f"input_{rank}")
         for rank, spec in enumerate(step.interface.inputs)
@@ -123,36 +153,61 @@ def flatbuffer(step: Step, name: str) -> bytes:
         return step.answer({spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)})
 
     function = tf.function(answer, input_signature=specs, autograph=False)
-    module = tf.Module()
-    module.weights = [variable.value for variable in step.machine.variables]
-    module.function = function
-    try:
-        with silence(), tempfile.TemporaryDirectory() as directory:
-            with as_litert_has_it():
-                concrete = function.get_concrete_function()
-            _refuse_hidden_state(concrete, name)
-            tf.saved_model.save(module, directory, signatures={SIGNATURE: concrete})
-            converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            content = converter.convert()
-    except ConverterError as error:
-        raise _not_in_litert(name, "It cannot be expressed in LiteRT's builtin operations.") from error
-    return bytes(content)
-
-
-def _refuse_hidden_state(concrete: Any, name: str) -> None:
-    definition = concrete.graph.as_graph_def()
-    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    hidden = sorted({node.op for node in nodes if any(part in node.op for part in _HIDDEN_STATE)})
+    with silence(), as_litert_has_it():
+        concrete = function.get_concrete_function()
+    hidden = sorted(kind for kind in operations(concrete) if any(part in kind for part in _HIDDEN_STATE))
     if hidden:
-        raise _not_in_litert(name, f"A step of it would loop, be random or remember by itself: {', '.join(hidden)}.")
+        raise _not_in_litert(step, name, concrete, hidden)
+    return concrete
 
 
-def _not_in_litert(name: str, cause: str) -> ConversionRefused:
+def operations(concrete: Any) -> set[str]:
+    """The kinds of TensorFlow's operations in a traced function."""
+    return {node.op for node in _nodes(concrete)}
+
+
+def _nodes(concrete: Any) -> list[Any]:
+    definition = concrete.graph.as_graph_def()
+    return [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+
+
+def _not_in_litert(step: Step, name: str, concrete: Any, kinds: list[str]) -> ConversionRefused:
+    """`kinds`: TensorFlow's operations that no step can hold, because LiteRT lacks them or because of what they do."""
+    layer = _layer_of(step, [node.name for node in _nodes(concrete) if node.op in kinds])
+    where = f"layer {layer!r}" if layer else f"model {name!r}"
+    listed = ", ".join(kinds) or "an operation that its converter does not name"
+    if any(part in kind for kind in kinds for part in _HIDDEN_STATE):
+        fact = f"A step of the {where} would do more than compute."
+        cause = f"It would loop, be random, or remember something beside its state: {listed}."
+    else:
+        fact = f"The {where} uses an operation that LiteRT does not have."
+        cause = f"LiteRT lacks {listed}, and the service steps models by LiteRT alone."
+    what = f"the layer {layer!r}" if layer else "what calls it"
     return ConversionRefused(
-        f"The model {name!r} uses an operation that LiteRT does not have.",
-        layer=name,
+        fact,
+        layer=layer or name,
         reason=Obstacle.NO_RULE,
         cause=cause,
-        remedies=["Use another activation: relu, tanh, sigmoid and most others are there."],
+        remedies=[f"Replace {what} by layers that do without {listed}, and train the model again."],
     )
+
+
+def _layer_of(step: Step, nodes: list[str]) -> str | None:
+    """The call that the first of these nodes belongs to: Keras names the scope of a call after its layer."""
+    machine: Any = step.machine
+    while hasattr(machine, "machine"):  # what keeps and counts around it
+        machine = machine.machine
+    graph = getattr(machine, "graph", None)
+    if graph is None:
+        known = {layer.name: layer.name for layer in machine.model._flatten_layers(include_self=False)}
+    else:  # a layer may stand inside of another's call: that of a wrapper, the cell of an RNN
+        known = {
+            inner.name: call.path
+            for call in graph.calls
+            if hasattr(call.layer, "_flatten_layers")
+            for inner in call.layer._flatten_layers()
+        }
+    parts = [part for node in nodes for part in node.split("/")]
+    # TensorFlow numbers a scope that it has met before.
+    names = (name for part in parts for name in (part, part.rpartition("_")[0]))
+    return next((known[name] for name in names if name in known), None)

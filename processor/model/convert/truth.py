@@ -62,13 +62,13 @@ class Truth:
             is_free = is_free and all(entry.length is None for entry in entries)
         self._twin: Any = None
         if self.low_precision:
-            self._twin, self.source = self._make("float32"), "its float32 twin"
+            self._twin, self.source = self._make("float32"), "the same model rebuilt in float32"
         elif is_free:
             self.source = "the model itself"
             if distributed(model):
                 self.source += ", with TimeDistributed on all samples at once"
         else:
-            self._twin, self.source = self._make(), "its twin for any batch and length"
+            self._twin, self.source = self._make(), "the same model rebuilt with variable batch and length"
         self._whole = self._function(self._twin)
 
     @property

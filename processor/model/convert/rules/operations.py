@@ -5,7 +5,7 @@ Each is called on sequences of one sample, so that its options count the axes th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import keras
 import numpy as np
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 layers = keras.layers
+_LAST: Final = (
+    "Remove {layer}, give the last recurrent layer return_sequences=False, and train the model again: every "
+    "probability is then exact, from the first sample on."
+)
+_EACH: Final = "Put TimeDistributed around {layer}, where it is meant for each sample by itself."
 
 
 class OfOneSample(Rule):
@@ -160,16 +165,11 @@ class Moved(OfOneSample):
             places = [_places(layer, call, length) for length in (5, 7)]
             if places[0] is not None and places[0] == places[1]:
                 return places[0], axis
+        flattens, reshapes = isinstance(call.layer, layers.Flatten), isinstance(call.layer, layers.Reshape)
         raise InTheWay(
             Obstacle.COLLECTS_TIME,
-            ""
-            if isinstance(call.layer, layers.Flatten)
-            else "It mixes the axis of time with others, or takes some of the samples out.",
-            [
-                "Remove {layer}, give the last recurrent layer return_sequences=False, and train the model again: "
-                "every probability is then exact, from the first sample on.",
-                "Put TimeDistributed around {layer}, where it is meant for each sample by itself.",
-            ],
+            "" if flattens else "It mixes the axis of time with others, or takes some of the samples out.",
+            [_LAST, _EACH] if flattens else [_EACH] if reshapes else [],
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Whole(Rule):
     """The layer itself, on tensors that have no axis of time (any more)."""
 
-    kind: ClassVar[str] = "after time is gone"
+    kind: ClassVar[str] = "runs on the last output only"
 
     def times(self, call: Call) -> tuple[int | None, ...]:
         return (None,)
