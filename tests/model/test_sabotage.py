@@ -78,6 +78,8 @@ CASES: list[tuple[type, Callable[..., Any], Callable[[], Any]]] = [
         layers.ZeroPadding1D((2, 0)), layers.MaxPooling1D(3, strides=1, name="guilty"))),
     (layers.ZeroPadding1D, a_little, lambda: after_memory(
         layers.ZeroPadding1D((1, 0), name="guilty"), layers.Conv1D(3, 2))),
+    (layers.Conv1DTranspose, a_little, lambda: after_memory(layers.Conv1DTranspose(3, 1, name="guilty"))),
+    (numpy.Pad, a_little, lambda: functional(lambda x: layers.Conv1D(3, 2)(ops.pad(x, [[0, 0], [1, 0], [0, 0]])))),
     (layers.GlobalAveragePooling1D, late, lambda: models.sequential(layers.GlobalAveragePooling1D(name="guilty"))),
     (layers.GlobalMaxPooling1D, forgetful, lambda: models.sequential(layers.GlobalMaxPooling1D(name="guilty"))),
     (layers.Add, a_little, lambda: functional(lambda x: layers.Add(name="guilty")([x, layers.Dense(4)(x)]))),
@@ -87,6 +89,7 @@ CASES: list[tuple[type, Callable[..., Any], Callable[[], Any]]] = [
     (nn.Normalize, a_little, lambda: functional(lambda x: ops.normalize(x))),
     (numpy.Mean, a_little, lambda: functional(lambda x: ops.mean(x, axis=-1, keepdims=True))),
     (numpy.Matmul, a_little, lambda: functional(lambda x: ops.matmul(x, ops.ones((4, 3))))),
+    (numpy.Einsum, a_little, lambda: functional(lambda x: ops.einsum("btf,fg->btg", x, ops.ones((4, 3))))),
     (layers.Reshape, a_little, lambda: functional(
         lambda x: layers.Reshape((-1, 4))(layers.Reshape((-1, 2, 2), name="guilty")(x)))),
 ]  # fmt: skip
@@ -129,7 +132,7 @@ def test_a_wrong_rule_is_found_out(
 def test_so_is_what_stands_in_for_rules(
     which: str, wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The layers that run on the last output only, and the rows that a Flatten collects."""
+    """The layers after time is gone, and the rows that a Flatten collects."""
     model = models.sequential(layers.LSTM(2, return_sequences=True), layers.Flatten(), layers.Dense(1), shape=(4, 3))
     monkeypatch.setattr(graph, which, wrongly(getattr(graph, which), wrong))
     found_out(model, tmp_path, mode="tumbling")
