@@ -15,7 +15,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from processor.model.convert.quiet import silence
-from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.refusal import ConversionRefused, Obstacle, in_its_words
 from processor.model.convert.reshapes import for_any_length
 from processor.model.convert.rules.base import RULES
 
@@ -211,7 +211,7 @@ class _Recorder:
         except ConversionRefused:
             raise
         except Exception as error:  # whatever the code of a user raises is about that code
-            raise not_followed(owner, f"Run on symbolic tensors, it says: {_first_line(error)}") from error
+            raise not_followed(owner, f"Run on symbolic tensors, it says: {in_its_words(error)}") from error
         found = self.run_graph(inside, flat, prefix)
         return keras.tree.pack_sequence_as(outputs, found)
 
@@ -265,9 +265,3 @@ def not_followed(owner: Any, why: str) -> ConversionRefused:
         cause=why,
         remedies=remedies,
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = (lines[0] if lines else type(error).__name__)[:300]
-    return text if text.endswith(".") else text + "."

@@ -20,7 +20,7 @@ from processor.model.convert.pytorch.build import keras_model
 from processor.model.convert.pytorch.description import ENDING, Description
 from processor.model.convert.pytorch.export import describe, is_pytorch
 from processor.model.convert.quiet import silence
-from processor.model.convert.refusal import ConversionRefused
+from processor.model.convert.refusal import ConversionRefused, in_its_words
 from processor.model.convert.repairs import drop_unroll, refuse_code, refuse_sizes
 from processor.model.convert.saved import (
     DESCRIPTIONS,
@@ -119,7 +119,7 @@ def _load_description(path: Path) -> Loaded:
     except (ConversionRefused, MemoryError):
         raise
     except Exception as error:  # a file may say anything, and whatever that makes the builder raise is its fault
-        raise unreadable(path, f"It describes no PyTorch model: {_short(error)}", _EXPORT) from error
+        raise unreadable(path, f"It describes no PyTorch model: {in_its_words(error)}", _EXPORT) from error
 
 
 def _made(described: Description, name: str, source: str) -> Loaded:
@@ -143,7 +143,7 @@ def _load_saved(saved: Saved) -> Loaded:
     except Incomplete as error:
         raise unreadable(saved.path, str(error), SAVE_AGAIN) from error
     except Exception as error:  # whatever a file makes Keras raise is that file's fault
-        raise unreadable(saved.path, f"Keras says: {_short(error)}", SAVE_AGAIN) from error
+        raise unreadable(saved.path, f"Keras says: {in_its_words(error)}", SAVE_AGAIN) from error
     if not isinstance(model, keras.Model):
         raise unreadable(saved.path, f"It holds a {type(model).__name__}, no model.", SAVE_AGAIN)
     return Loaded(model, str(saved.path), repairs)
@@ -185,9 +185,3 @@ def _unpacked(saved: Saved) -> int:
         return saved.weights.stat().st_size
     with zipfile.ZipFile(saved.path) as archive:
         return sum(item.file_size for item in archive.infolist())
-
-
-def _short(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) < 300 else text[:300] + " ..."

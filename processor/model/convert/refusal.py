@@ -124,6 +124,18 @@ class ConversionRefused(ConfigError):
         }
 
 
+MOST_SAID: Final = 2000
+"""Characters of another library's words that a refusal repeats."""
+
+
+def in_its_words(error: Exception) -> str:
+    """All that an exception of Keras or PyTorch reads, as one paragraph that ends in a full stop: what helps often
+    stands in its last line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]} ..."
+    return text if text.endswith(".") else text + "."
+
+
 class NotThisModel(Incompatible):
     """An artifact does not say what the model says that it was held against. `report` says where."""
 

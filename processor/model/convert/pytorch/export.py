@@ -21,7 +21,7 @@ from processor.model.convert.pytorch.copies import changed, copy_of, kept_by
 from processor.model.convert.pytorch.description import ENDING, RECURRENT, Description, outputs_of
 from processor.model.convert.pytorch.inputs import Argument, arguments_of
 from processor.model.convert.pytorch.loops import rolled
-from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.refusal import ConversionRefused, Obstacle, in_its_words
 
 if TYPE_CHECKING:
     import os
@@ -145,7 +145,7 @@ def _followed(
     examples = {one.name: torch.from_numpy(one.placed(one.drawn(rng, rows, length))) for one in arguments}
     graph, error = traced(followed, examples, fixed)
     if error is not None:
-        raise _not_followed(module, f"Run on symbolic tensors, it says: {_first_line(error)}") from error
+        raise _not_followed(module, f"Run on symbolic tensors, it says: {in_its_words(error)}") from error
     numbers = {node: rank for rank, node in enumerate(graph.nodes)}
     inputs = {one.name: one.node() for one in arguments}
     found = rolled([_node(node, numbers, inputs) for node in graph.nodes], length)
@@ -271,10 +271,6 @@ def _differing(one: tuple[int, ...], other: tuple[int, ...]) -> Any:
     return next((axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), None)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
 _PASSED: Final = (
     "Pass the state instead of keeping it: `def forward(self, x, state=None): out, state = self.lstm(x, state); return "
     "self.head(out), state`. The processor keeps one for each key."
@@ -298,7 +294,7 @@ def _fails(module: Any, error: Exception, length: int) -> ConversionRefused:
         f"The PyTorch model {kind} fails on sequences of {length} samples.",
         layer=kind,
         reason=Obstacle.NO_GRAPH,
-        cause=f"Its forward raises: {_first_line(error)}",
+        cause=f"Its forward raises: {in_its_words(error)}",
         remedies=[
             "Pass shape=(samples, features) if it takes one length only, and batch_first=... if it has time first.",
             _PASSED,
