@@ -105,7 +105,7 @@ class TestMemory:
     def test_what_timedistributed_holds_inside_counts(self) -> None:
         inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), layers.GlobalAveragePooling2D()])
         model = models.sequential(timed(inner), layers.LSTM(2), shape=(None, 8, 8, 1))
-        graph = conversion.build(model, "auto", None, None, "model").graph
+        graph = conversion.build(model, "auto", None, None).graph
         assert graph is not None
         assert budget.sample_bytes(graph) > 4 * 6 * 6 * 16
 

@@ -253,6 +253,19 @@ class TestSabotage:
         model = models.sequential(layers.LayerNormalization(), layers.SimpleRNN(1), layers.Dense(2), shape=(None, 1))
         processor.convert(model, tmp_path / "artifact")
 
+    def test_what_has_no_number_unless_operations_are_fused(self, tmp_path: Path) -> None:
+        """The mean of a sequence that is missing all along: NaN, of which TensorFlow's fused relu makes 0."""
+        model = keras.Sequential(
+            [
+                keras.Input((None,), dtype="int32"),
+                layers.Embedding(7, 3, mask_zero=True),
+                layers.SimpleRNN(1, return_sequences=True),
+                layers.GlobalAveragePooling1D(),
+                layers.Dense(3, "relu"),
+            ]
+        )
+        processor.convert(models.lively(model), tmp_path / "artifact")
+
     def test_a_rule_that_is_wrong_after_thousands_of_samples(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

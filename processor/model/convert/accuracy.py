@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from processor.model.convert.budget import Budget, Stage
     from processor.model.convert.modes import Built
     from processor.model.convert.properties import Subject
+    from processor.model.convert.sequences import Sequences
     from processor.model.convert.truth import Truth
 
     Tick = Callable[[float], None]
@@ -146,13 +147,27 @@ def every_prefix(
         some = whole if rows == ROWS else whole.chosen(slice(0, rows))
         with stage.measured(some.rows * some.length):
             known = truth.newest(some)
-        answers = np.split(flat[t][: some.rows], np.cumsum(sizes)[:-1], axis=1)
+        split = np.split(flat[t][: some.rows], np.cumsum(sizes)[:-1], axis=1)
+        answers = [got.reshape(-1, *spec.shape) for got, spec in zip(split, outputs, strict=True)]
+        known = _numbers_of_both_ways(truth, some, answers, known)
         for spec, got, value in zip(outputs, answers, known, strict=True):
             place = f"output {spec.name!r}, {which} sequence {{row}}, after sample {t}"
-            errors.take(spec.name, stop - start, got.reshape(-1, *spec.shape), value, place)
+            errors.take(spec.name, stop - start, got, value, place)
         compared.append(t)
         tick((rank + 1) / len(held))
     return sorted(compared)
+
+
+def _numbers_of_both_ways(truth: Truth, some: Sequences, answers: list[Any], known: list[Any]) -> list[Any]:
+    """The trained model's answers; NaN where the step has none, and the model has none either, run as it is written.
+
+    Keras answers in two ways there: NaN where layers run one by one, 0 where TensorFlow fuses a layer with its relu.
+    """
+    lost = any((np.isnan(got) & np.isfinite(value)).any() for got, value in zip(answers, known, strict=True))
+    if not lost:
+        return known
+    written = truth.newest_unfused(some)
+    return [np.where(np.isnan(other), np.nan, value) for other, value in zip(written, known, strict=True)]
 
 
 def telling_first(lengths: list[int]) -> list[int]:

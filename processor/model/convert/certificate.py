@@ -157,15 +157,13 @@ def _with_tile(
     """The draft with the first tile size in which a row's bits are its own; none at all is the fastest."""
     most = effort.rows_at_once(draft)
     probe = Subject(draft, random_sequences(interface, 1, _SEED), most)
-    samples = effort.samples(
-        draft, lengths, min(effort.affordable(probe, budget), accuracy.longest_held(probe, budget))
-    )
-    sequences = random_sequences(interface, samples, _SEED)
+    stepped = min(effort.affordable(probe, budget), accuracy.longest_held(probe, budget))
+    sequences = random_sequences(interface, effort.samples(draft, lengths, stepped), _SEED)
     certificate.sequences["random"] = ROWS
     for rank, tile in enumerate((None, *_TILES) if draft.tile is None else (draft.tile,)):
         progress("rows by themselves", rank / 4)
         tiled = dataclasses.replace(draft, tile=tile, most_rows=None if most == properties.MOST_ROWS else most)
-        subject = Subject(tiled, sequences, most)
+        subject = Subject(tiled, sequences, most, stepped)
         finding = properties.rows_alone(subject, budget.stage("the step"))
         if finding.passed:
             break
@@ -175,7 +173,7 @@ def _with_tile(
 
 def _by_itself(subject: Subject, certificate: Certificate, budget: Budget, progress: Progress) -> None:
     fits = budget.fitting(3 * 4 * ROWS * max(1, subject.artifact.words), _BY_ITSELF)
-    dear = effort.affordable(subject, budget) * _BY_ITSELF // properties.SEQUENCE
+    dear = subject.samples * _BY_ITSELF // properties.SEQUENCE
     short = dataclasses.replace(subject, sequences=subject.sequences.part(0, max(4, min(fits, dear))))
     checks = [*properties.PROPERTIES, *([properties.starts_afresh] if subject.artifact.mode == "tumbling" else [])]
     checks += [properties.keeps_static] if subject.artifact.static_slots else []
@@ -303,9 +301,8 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
         certificate.remarks.append(
             f"{share:.1%} of the trained model's own answers were not finite; these say nothing."
         )
-    flat = subject.answers(
-        subject.sequences, [t for t in (1, 4, 16, subject.sequences.length) if t <= subject.sequences.length]
-    )
+    length = min(subject.samples, subject.sequences.length)
+    flat = subject.answers(subject.sequences, sorted({min(n, length) for n in (1, 4, 16, length)}))
     with np.errstate(invalid="ignore", over="ignore"):
         if float(np.ptp(np.stack([*flat.values()]))) < 100 * certificate.tolerance:
             certificate.remarks.append(

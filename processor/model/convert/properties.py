@@ -48,11 +48,15 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact's step under test, and sequences for its inputs. `most_rows`: stepped at once."""
+    """An artifact's step under test, and sequences for its inputs.
+
+    most_rows: stepped at once; samples: of the sequences, as many are stepped where any will do.
+    """
 
     artifact: Artifact
     sequences: Sequences
     most_rows: int = MOST_ROWS
+    samples: int = SEQUENCE
 
     def engine(self) -> Engine:
         """An engine that has stepped nothing yet."""
@@ -96,7 +100,7 @@ class Subject:
 
     def many_rows(self, rows: int) -> tuple[Features, Float32Array]:
         """Samples and states of keys of all ages: `rows` of each."""
-        count, length = self.sequences.rows, self.sequences.length
+        count, length = self.sequences.rows, min(self.samples, self.sequences.length)
         keys, ages = np.divmod(np.random.default_rng(1).integers(0, count * length, rows), length)
         samples = [self.sequences.at(t) for t in range(length)]
         features = {

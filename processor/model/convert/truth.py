@@ -6,6 +6,7 @@ step, and the model itself is held against it by its own precision.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -92,6 +93,15 @@ class Truth:
     def newest(self, sequences: Sequences) -> list[Array]:
         """Each output after the last sample, [R, *output shape]."""
         return _joined([self._newest(self._whole, some) for some in self._parts(sequences)])
+
+    def newest_unfused(self, sequences: Sequences) -> list[Array]:
+        """The same without TensorFlow's fused operations: of NaN, a fused relu makes 0."""
+        with _remapped(wanted=False):
+            return _joined([self._newest(self._unfused, some) for some in self._parts(sequences)])
+
+    @cached_property
+    def _unfused(self) -> Callable[[list[Array]], list[Array]]:
+        return self._function(self._twin)
 
     def newest_exact(self, sequences: Sequences) -> list[Array] | None:
         """The same computed in float64; None where the model has no such twin."""
@@ -211,6 +221,17 @@ class Truth:
             return [np.asarray(output) for output in function(*cast)]
 
         return on_numbers
+
+
+@contextlib.contextmanager
+def _remapped(*, wanted: bool) -> Iterator[None]:
+    """Whether TensorFlow fuses neighbouring operations of a function that is called inside."""
+    before = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    tf.config.optimizer.set_experimental_options({"remapping": wanted})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"remapping": before})
 
 
 def _joined(parts: list[list[Array]]) -> list[Array]:
