@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 
 from processor.cli.again import convert_again
 from processor.cli.failing import tell
@@ -40,6 +41,15 @@ Thorough = Annotated[
     bool, typer.Option("--thorough", help="Compare more: up to half an hour and 8 GB, in place of a minute and 2 GB.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the artifact of another model, without a question.")]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py|MODULE",
+        help="Code of your own that the model file needs: it is run first, and what it defines may be in the file. "
+        "May be given more than once.",
+    ),
+]
 HtmlReport = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as one page for a browser, too.")
 ]
@@ -85,6 +95,7 @@ def convert(
         float, typer.Option("--tolerance", help="Greatest error allowed, relative to answers above 1.")
     ] = 1e-5,
     time_axis: TimeAxis = None,
+    imports: Imports = None,
     thorough: Thorough = False,
     force: Force = False,
     html: HtmlReport = None,
@@ -103,6 +114,7 @@ def convert(
     check_target(output)
     _check_page(html, output)
     typed = convert_again(context)
+    _say_what_runs(imports)
 
     def attempt(force: bool) -> Report:
         with progress() as stage:
@@ -115,6 +127,7 @@ def convert(
                 tolerance=tolerance,
                 time_axis=time_axis,
                 progress=stage,
+                imports=imports or (),
                 thorough=thorough,
                 weights=weights,
                 force=force,
@@ -139,6 +152,7 @@ def verify(
     weights: Weights = None,
     examples: Examples = None,
     time_axis: TimeAxis = None,
+    imports: Imports = None,
     thorough: Thorough = False,
     html: HtmlReport = None,
     as_json: Json = False,
@@ -149,6 +163,7 @@ def verify(
 
     _check_page(html, directory)
     typed = convert_again(context)
+    _say_what_runs(imports)
     try:
         with progress() as stage:
             report = verify_model(
@@ -157,6 +172,7 @@ def verify(
                 examples=examples,
                 time_axis=time_axis,
                 progress=stage,
+                imports=imports or (),
                 thorough=thorough,
                 weights=weights,
             )
@@ -186,6 +202,11 @@ def info(
         print_json(describe(artifact))
     else:
         render(artifact, answers())
+
+
+def _say_what_runs(imports: list[str] | None) -> None:
+    for source in imports or ():
+        errors().print(f"Running your own code first: {escape(source)}", style="dim")
 
 
 def _ask_to_replace(other: OtherModel, as_json: bool) -> None:

@@ -196,7 +196,7 @@ def _judge_tensor(given: Any, shape: tuple[int, ...], dtype: str, path: str) -> 
         for index, item in enumerate(given):
             _judge_tensor(item, shape[1:], dtype, f"{path}[{index}]")
     elif dtype == "int32":
-        _judge_integer(given, INT32, path)
+        _judge_token(given, path)
     elif not _fits_float32(given):
         raise _Fault(Reason.NOT_FINITE, f"{path}: {_shown(given)} is more than a float32 can hold")
 
@@ -214,7 +214,19 @@ def _judge_integer(given: Any, limits: tuple[int, int], path: str) -> None:
     # 20 characters hold every integer of 64 bits; longer ones are never converted, which would take quadratic time.
     if len(given) > 20 or not least <= int(given) <= greatest:
         hint = other_unit(int(given)) if limits is TIMES and len(given) <= 20 else ""
-        raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} is not within {least} to {greatest}{hint}")
+        raise _out_of(limits, given, path, hint)
+
+
+def _out_of(limits: tuple[int, int], given: Any, path: str, hint: str = "") -> _Fault:
+    return _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} is not within {limits[0]} to {limits[1]}{hint}")
+
+
+def _judge_token(given: Any, path: str) -> None:
+    """An integer of 32 bits, which may be written with a fraction of zeros: 3.0."""
+    if not isinstance(given, _Decimal) or not (number := float(given)).is_integer():
+        _judge_integer(given, INT32, path)
+    elif not INT32[0] <= number <= INT32[1]:
+        raise _out_of(INT32, given, path)
 
 
 def _wanted(shape: tuple[int, ...]) -> str:

@@ -182,7 +182,9 @@ def _tensor_type(spec: TensorSpec) -> Any:
     """The type of one input's numbers, nested as the sample's shape."""
     tensor: Any = float
     if spec.dtype == "int32":
-        tensor = Annotated[int, msgspec.Meta(ge=INT32[0], le=INT32[1])]
+        whole = msgspec.Meta(ge=INT32[0], le=INT32[1])
+        # Many write a token as they write every number: 3.0.
+        tensor = Annotated[int, whole] | Annotated[float, whole, msgspec.Meta(multiple_of=1)]
     for size in reversed(spec.shape):
         if size <= _LONGEST_TUPLE:
             tensor = tuple[(tensor,) * size]  # type: ignore[misc]

@@ -254,12 +254,11 @@ class Stepper:
 
 def _cast(spec: TensorSpec, values: NDArray[Any]) -> NDArray[Any]:
     """`values` in the input's type, where that says the same: no text, no booleans, no fractions for integers."""
-    allowed = "iuf" if spec.dtype == "float32" else "iu"
-    if values.size and values.dtype.kind not in allowed:
+    if values.size and values.dtype.kind not in "iuf":
         raise ValueError(f"input {spec.name!r}: expected {spec.dtype}, given {values.dtype}")
     if values.dtype == spec.dtype:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         cast = values.astype(spec.dtype)
     fits = np.array_equal(cast, values) if spec.dtype == "int32" else np.array_equal(np.isinf(cast), np.isinf(values))
     if not fits:

@@ -110,7 +110,9 @@ def tensor(given: Any, shape: tuple[int, ...], dtype: str) -> Any:
         if isinstance(given, list):
             raise Bad(Reason.WRONG_SHAPE)
         if dtype == "int32":
-            return whole(given, -(2**31), 2**31 - 1)
+            if given.lstrip("-").isdigit() or not float(given).is_integer():
+                return whole(given, -(2**31), 2**31 - 1)
+            return whole(Number(int(float(given))), -(2**31), 2**31 - 1)
         with np.errstate(over="ignore"):
             # An integer has no negative zero.
             number = np.float32(0.0 if given == "-0" else float(given))

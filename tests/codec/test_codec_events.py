@@ -72,6 +72,8 @@ def test_several_inputs_come_by_name_in_any_order() -> None:
     # As float32 it would be another token.
     assert events.features["token"].dtype == np.int32
     assert events.features["token"].tolist() == [16777217, -(2**31)]
+    floats = decode(b'{"features":{"ecg":[[1,2],[3,4]],"token":3.0}}', inputs=SEVERAL)
+    assert floats.features["token"].tolist() == [3]
 
 
 U, T, F, I, S, N = (  # noqa: E741
@@ -145,7 +147,8 @@ def test_a_bad_event_says_why_and_where(value: bytes, reason: Reason, detail: st
         (b'{"ecg":[[1,2],[3,4,5]],"token":1}', S, "features.ecg[1]: a list of 3 where a list of 2 numbers"),
         (b'{"ecg":[1,2,3,4],"token":1}', S, "features.ecg: a list of 4 where a list of 2 lists"),
         (b'{"ecg":[[1,2],[3,1e39]],"token":1}', N, "features.ecg[1][1]: 1e39"),
-        (b'{"ecg":[[1,2],[3,4]],"token":1.0}', T, "features.token: 1.0 where an integer is wanted"),
+        (b'{"ecg":[[1,2],[3,4]],"token":1.5}', T, "features.token: 1.5 where an integer is wanted"),
+        (b'{"ecg":[[1,2],[3,4]],"token":4e9}', T, "features.token: 4e9 is not within -2147483648 to 2147483647"),
         (b'{"ecg":[[1,2],[3,4]],"token":2147483648}', T, "features.token: 2147483648 is not within -2147483648"),
         (b'{"ecg":[[1,2],[3,4]],"token":[1]}', S, "features.token: a list of 1 where a number is wanted"),
     ],

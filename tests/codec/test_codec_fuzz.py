@@ -69,7 +69,9 @@ def mostly(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @st.composite
 def arrays(draw: st.DrawFn, shape: tuple[int, ...], dtype: str) -> str:
     if not shape:
-        number = st.integers(-(2**31), 2**31 - 1).map(str) if dtype == "int32" else st.one_of(decimals, integers)
+        tokens = st.integers(-(2**31), 2**31 - 1).map(str)
+        tokens = st.one_of(tokens, tokens, tokens.map(lambda token: f"{token}.0"), decimals)
+        number = tokens if dtype == "int32" else st.one_of(decimals, integers)
         return draw(mostly(number))
     size = shape[0] if draw(st.integers(0, 15)) else draw(st.integers(0, 4))
     items = [draw(mostly(arrays(shape[1:], dtype))) for _ in range(size)]

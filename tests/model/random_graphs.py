@@ -65,7 +65,7 @@ def _begin(draw: Draw, x: Any) -> Any:
 
 def _recurrent(draw: Draw, **options: Any) -> Any:
     kind = draw((layers.LSTM, layers.GRU, layers.SimpleRNN))
-    options |= {"units": draw(_UNITS), "use_bias": draw((True, False))}
+    options |= {"units": draw(_UNITS), "use_bias": draw((True, False)), "dropout": 0.2, "recurrent_dropout": 0.1}
     if kind is layers.GRU:
         options["reset_after"] = draw((True, False))
     return kind(zero_output_for_mask=draw((False, False, True)), **options)
@@ -81,7 +81,8 @@ def _memory(draw: Draw, x: Any, _: list[Any]) -> Any:
 
 
 def _cells(draw: Draw, x: Any, _: list[Any]) -> Any:
-    return layers.RNN([layers.GRUCell(2), layers.LSTMCell(draw(_UNITS))], return_sequences=True)(x)
+    cells = [layers.GRUCell(2, dropout=0.2, name="cell"), layers.LSTMCell(draw(_UNITS), name="cell")]
+    return layers.RNN([*cells, layers.SimpleRNNCell(2, recurrent_dropout=0.1)], return_sequences=True)(x)
 
 
 def _pointwise(draw: Draw, x: Any, _: list[Any]) -> Any:
@@ -105,14 +106,30 @@ def _residual(_: Draw, x: Any, __: list[Any]) -> Any:
 
 def _shared(draw: Draw, x: Any, shared: list[Any]) -> Any:
     if not shared:
-        shared.append(_recurrent(draw, return_sequences=True))
+        shared.append(_recurrent(draw, return_sequences=True, name="memory"))
     return shared[0](layers.Dense(3)(x))
 
 
 def _nested(draw: Draw, x: Any, _: list[Any]) -> Any:
-    chain = [keras.Input((None, x.shape[-1])), _recurrent(draw, return_sequences=True), layers.Dense(2)]
-    inner = keras.Sequential(chain)
+    memory = _recurrent(draw, return_sequences=True, name="memory")
+    inner = keras.Sequential([keras.Input((None, x.shape[-1]), name="x0"), memory, layers.Dense(2, name="dense")])
     return layers.Subtract()([inner(x), inner(x * 0.5)])
+
+
+class _Block(layers.Layer):  # type: ignore[misc]
+    """Layers of one name inside a layer of one's own, and dropout that is told nothing about training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = layers.Dense(3, name="memory"), layers.Dense(3, "tanh", name="memory")
+        self.memory, self.dropout = layers.SimpleRNN(3, return_sequences=True, name="memory"), layers.Dropout(0.5)
+
+    def call(self, x: Any) -> Any:
+        return self.other(self.dropout(self.memory(self.one(x))))
+
+
+def _block(_: Draw, x: Any, __: list[Any]) -> Any:
+    return _Block()(x)
 
 
 def _operation(draw: Draw, x: Any, _: list[Any]) -> Any:
@@ -142,6 +159,8 @@ def _forbidden(draw: Draw, x: Any, _: list[Any]) -> Any:
 _STEPS = (
     _memory, _memory, _memory, _cells, _pointwise, _pointwise, _pointwise, _reaching, _reaching, _residual, _shared,
     _shared, _nested, _operation, _operation, _running, _forbidden,
+    # New ones come last: seeds that the tests know draw from those above.
+    _block,
 )  # fmt: skip
 
 

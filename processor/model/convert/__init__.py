@@ -15,7 +15,7 @@ from processor.model.convert.report import Report
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from processor.model.convert.interface import TimeAxis
     from processor.model.convert.refusal import Again
@@ -52,6 +52,7 @@ def convert(
     *,
     weights: str | os.PathLike[str] | None = None,
     force: bool = False,
+    imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
     """Turns a trained model into an artifact, and verifies first that it answers the same.
 
@@ -64,7 +65,8 @@ def convert(
     called with what is being done, and which part of it is done (0 to 1); `thorough`: compares more, in up to half an
     hour and 8 GB in place of a minute and 2 GB; `weights`: the path of an HDF5 file with the weights, where `model`
     is the path of a description alone (`.json` or `.yaml`); `force`: replace an artifact of another model, too (one of
-    the same weights is replaced in any case).
+    the same weights is replaced in any case); `imports`: Python files or modules of your own that are run first,
+    because the model file names classes that they define.
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
@@ -77,7 +79,7 @@ def convert(
     from processor.model.convert.quiet import prepare
 
     given = {"mode": mode, "length": length, "examples": examples, "tolerance": tolerance, "time_axis": time_axis}
-    given |= {"thorough": thorough, "weights": weights, "force": force}
+    given |= {"thorough": thorough, "weights": weights, "force": force, "imports": imports}
     tell = progress or _silent
     tell("loading TensorFlow", 0.0)
     prepare()
@@ -85,7 +87,18 @@ def convert(
 
     with _typed_again(model, directory, given) as typed:
         report = convert_model(
-            model, directory, mode, length, examples, tolerance, time_axis, thorough, tell, weights, force=force
+            model,
+            directory,
+            mode,
+            length,
+            examples,
+            tolerance,
+            time_axis,
+            thorough,
+            tell,
+            weights,
+            force=force,
+            imports=imports,
         )
     return report.type_as(typed)
 
@@ -99,8 +112,11 @@ def verify(
     thorough: bool = False,
     *,
     weights: str | os.PathLike[str] | None = None,
+    imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
     """Runs the certificate of an artifact again, against a model and on the user's own sequences.
+
+    `imports`: as `convert` takes them.
 
     Raises:
         NotThisModel: the artifact does not say what the model says; its `report` says where.
@@ -113,9 +129,9 @@ def verify(
     prepare()
     from processor.model.convert.conversion import verify_model
 
-    given = {"examples": examples, "time_axis": time_axis, "thorough": thorough, "weights": weights}
+    given = {"examples": examples, "time_axis": time_axis, "thorough": thorough, "weights": weights, "imports": imports}
     with _typed_again(model, directory, given) as typed:
-        return verify_model(directory, model, examples, time_axis, thorough, tell, weights).type_as(typed)
+        return verify_model(directory, model, examples, time_axis, thorough, tell, weights, imports).type_as(typed)
 
 
 @contextmanager

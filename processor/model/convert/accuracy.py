@@ -14,9 +14,10 @@ import tensorflow as tf
 from processor.model.convert import properties
 from processor.model.convert.graph import walk
 from processor.model.convert.machine import stepped
+from processor.model.convert.names import functional
 from processor.model.convert.properties import Finding
 from processor.model.convert.sequences import FARTHEST, ROWS, extreme_sequences, random_sequences
-from processor.model.convert.toggles import free
+from processor.model.convert.toggles import free, inference
 from processor.model.convert.truth import row_errors, scaled_error
 from processor.model.convert.twins import precisions
 
@@ -296,7 +297,7 @@ def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str |
         built.model, interface=graph.interface, dtype=None if precisions(built.model) == {"float32"} else "float32"
     )
     pairs = list(zip(graph.calls, judged.calls, strict=True))
-    inside = keras.Model([judged.tensors[n] for n in judged.inputs], [judged.tensors[c.targets[0]] for _, c in pairs])
+    inside = functional([judged.tensors[n] for n in judged.inputs], [judged.tensors[c.targets[0]] for _, c in pairs])
     with free(built.model):
         known = inside([tf.cast(x, t.dtype) for x, t in zip(sequences.whole(), inside.inputs, strict=True)])
     known = [np.asarray(keras.ops.cast(y, "float32")) for y in keras.tree.flatten(known)]
@@ -304,7 +305,8 @@ def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str |
     wrong: set[int] = set()
     for t in range(sequences.length):
         features = [tf.constant(sequences.at(t)[entry.spec.name]) for entry in graph.interface.entries]
-        _, state, values = machine.insides(features, state)
+        with inference():
+            _, state, values = machine.insides(features, state)
         for (call, _), truth_of in zip(pairs, known, strict=True):
             number = call.targets[0]
             time, last = graph.flows[number].time, t == sequences.length - 1

@@ -22,7 +22,7 @@ def python_call(model: Any, directory: Any, given: Mapping[str, Any]) -> Callabl
     return typed
 
 
-_DEFAULTS: Final = {"mode": "auto", "tolerance": 1e-5}  # of all others: None
+_DEFAULTS: Final = {"mode": "auto", "tolerance": 1e-5, "imports": ()}  # of all others: None
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -33,4 +33,6 @@ def _shown(name: str, value: Any) -> str:
     """A value as Python reads it: what has no short form is named like its parameter, and N is the user's to choose."""
     if isinstance(value, str | os.PathLike):
         return str(value) if name == "length" else repr(os.fspath(value))
+    if name == "imports":
+        return repr([os.fspath(source) for source in value])
     return repr(value) if isinstance(value, int | float | dict | None) else name

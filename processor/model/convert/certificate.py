@@ -205,6 +205,12 @@ def _against_the_model(
                 f"answers are up to {error:.1e} from these."
             )
         certificate.findings.append(Finding("the model itself", passed, detail, error))
+        mixed = truth.mixed_states(subject.sequences.part(0, longest))
+        if mixed is not None and mixed > max(tolerance, allowed):
+            certificate.remarks.append(
+                "Keras keeps one state for a layer with stateful=True, and mixes the states of its calls. Here each "
+                "call has a state of its own, as with stateful=False."
+            )
     errors = Errors(tolerance)
     progress("the trained model's first answer", 0.0)
     compared = accuracy.every_prefix(

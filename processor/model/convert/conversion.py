@@ -24,6 +24,7 @@ from processor.model.convert.labels import judge
 from processor.model.convert.loading import Loaded, load
 from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
+from processor.model.convert.names import plain, plain_scopes
 from processor.model.convert.offers import other_modes, with_other_modes
 from processor.model.convert.refusal import Again, ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
@@ -50,6 +51,7 @@ _GREATEST_TOLERANCE: Final = 0.5
 """The most that is advised: above it, an answer says nothing."""
 
 
+@plain_scopes()
 def convert_model(
     model: Any,
     directory: str | os.PathLike[str],
@@ -63,6 +65,7 @@ def convert_model(
     weights: str | os.PathLike[str] | None = None,
     *,
     force: bool,
+    imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
     """See `processor.model.convert.convert`."""
     began = time.perf_counter()
@@ -70,7 +73,7 @@ def convert_model(
     if not 0 < tolerance < 1:
         raise ConfigError(f"The tolerance {tolerance} is out of range.", "", "A tolerance is between 0 and 1: 1e-5.")
     progress("loading the model", 0.0)
-    loaded = load(model, weights)
+    loaded = load(model, weights, imports)
     trained = _digest(loaded.model)
     if not force:
         refuse_another_model(directory, trained)
@@ -122,6 +125,7 @@ def convert_model(
     return _report(artifact, loaded, certificate, Path(directory), began)
 
 
+@plain_scopes()
 def verify_model(
     directory: str | os.PathLike[str],
     model: Any,
@@ -130,12 +134,13 @@ def verify_model(
     thorough: bool,
     progress: Progress,
     weights: str | os.PathLike[str] | None = None,
+    imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
     """See `processor.model.convert.verify`."""
     began = time.perf_counter()
     artifact = load_artifact(directory)
     progress("loading the model", 0.0)
-    loaded = load(model, weights)
+    loaded = load(model, weights, imports)
     with untouched(loaded.model), memory_is_enough(loaded.source):
         built = build(loaded.model, artifact.mode, artifact.length, time_axis)
         step = plan(built.machine)
@@ -172,6 +177,7 @@ def verify_model(
     return report
 
 
+@plain_scopes()
 def truth_of(model: Any, mode: str, length: int | None) -> Truth:
     """A trained model to be asked about whole sequences, as the certificate asks it.
 
@@ -256,7 +262,7 @@ def _weights(model: Any) -> list[dict[str, Any]]:
     return [
         {
             "layer": layer.name,
-            "name": weight.path.removeprefix(f"{layer.name}/"),
+            "name": weight.path.removeprefix(f"{layer.name}/").removeprefix(f"{plain(layer.name)}/"),
             "shape": list(weight.shape),
             "dtype": str(weight.dtype),
         }

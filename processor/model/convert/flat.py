@@ -8,16 +8,19 @@ own, that code runs, and records whatever it calls. Nothing of the model is chan
 from __future__ import annotations
 
 import contextlib
+import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
 from keras.src.models.functional import Functional
 
+from processor.model.convert.names import functional
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle, in_its_words
 from processor.model.convert.reshapes import for_any_length
-from processor.model.convert.rules.base import RULES
+from processor.model.convert.rules.base import RULES, kind_of
+from processor.model.convert.toggles import inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,13 +67,13 @@ def flatten(model: Any, inputs: Any, substitute: Substitute | None = None) -> Fl
         ConversionRefused: a model or a layer has code of its own that does not run on symbolic tensors.
     """
     recorder = _Recorder(substitute or (lambda layer: layer))
-    with silence():
+    with silence(), inference():
         outputs = recorder.call_model(model, (inputs,), {}, "")
     flat_inputs, flat_outputs = keras.tree.flatten(inputs), keras.tree.flatten(outputs)
     given = {id(tensor) for tensor in flat_inputs}
     # An output that is an input itself has no node of its own.
     flat_outputs = [keras.layers.Identity()(y) if id(y) in given else y for y in flat_outputs]
-    graph = keras.Model(flat_inputs, flat_outputs)
+    graph = functional(flat_inputs, flat_outputs)
     return Flat(graph, flat_inputs, flat_outputs, recorder.paths, recorder.closed)
 
 
@@ -156,7 +159,8 @@ class _Recorder:
 
     def call(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> Any:
         """One call: opened up where there is something inside, else recorded as it is."""
-        if not is_opened(operation):
+        kwargs = _without_default_training(operation, kwargs)
+        if not is_opened(operation) or kwargs.get("training"):
             return self.record(operation, args, kwargs, path)
         if self.depth >= _MOST_DEPTH:
             raise not_followed(operation, "It calls itself.")
@@ -205,9 +209,11 @@ class _Recorder:
             return fresh[id(value)] if isinstance(value, keras.KerasTensor) else value
 
         inner_args, inner_kwargs = keras.tree.map_structure(swap, args), keras.tree.map_structure(swap, kwargs)
+        if getattr(owner, "_call_has_training_arg", False):
+            inner_kwargs = {"training": False} | inner_kwargs
         try:
             outputs = owner.call(*inner_args, **inner_kwargs)
-            inside = keras.Model(list(fresh.values()), keras.tree.flatten(outputs))
+            inside = functional(list(fresh.values()), keras.tree.flatten(outputs))
         except ConversionRefused:
             raise
         except Exception as error:  # whatever the code of a user raises is about that code
@@ -218,13 +224,14 @@ class _Recorder:
 
 def is_opened(operation: Any) -> bool:
     """Whether a call is looked into: models, and layers of the user's own without a rule."""
-    if type(operation) in RULES:
+    kind = kind_of(operation)
+    if kind in RULES:
         return False
     if isinstance(operation, keras.Model):
         return True
     if not isinstance(operation, keras.layers.Layer) or isinstance(operation, keras.layers.RNN):
         return False
-    return isinstance(operation, keras.layers.Lambda) or not type(operation).__module__.startswith("keras.")
+    return isinstance(operation, keras.layers.Lambda) or not kind.__module__.startswith("keras.")
 
 
 def _with_mask(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +246,16 @@ def _with_mask(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
         return kwargs
     mask = _mask_of(args[0])
     return kwargs if mask is None else kwargs | {"mask": mask}
+
+
+def _without_default_training(operation: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keras records the default of a `call(..., training=True)` as if somebody had asked for training."""
+    if not kwargs.get("training"):
+        return kwargs
+    parameter = inspect.signature(operation.call).parameters.get("training")
+    if parameter is None or parameter.default is not kwargs["training"]:
+        return kwargs
+    return {name: value for name, value in kwargs.items() if name != "training"}
 
 
 def _mask_of(tensor: Any) -> Any:

@@ -13,9 +13,22 @@ import keras
 from processor.model.convert.flat import Flat, flatten
 from processor.model.convert.interface import Entry, Interface, candidates, inputs_of, outputs_of, shown, symbolic
 from processor.model.convert.refusal import ConversionRefused, Obstacle
-from processor.model.convert.rules import RULES, Call, Collect, Collected, Flow, Hole, InTheWay, Piece, Whole, refuse
+from processor.model.convert.rules import (
+    RULES,
+    Call,
+    Collect,
+    Collected,
+    Flow,
+    Hole,
+    InTheWay,
+    Piece,
+    Whole,
+    kind_of,
+    refuse,
+)
 from processor.model.convert.rules.whole import arguments_by_name
 from processor.model.convert.toggles import free
+from processor.model.convert.tokens import known_values
 from processor.model.convert.twins import Copies
 
 if TYPE_CHECKING:
@@ -134,7 +147,8 @@ class _Walk:
         known = {number: flow for number, flow in self.flows.items() if isinstance(flow, Flow)}
         exits = outputs_of(self.model, self.flat, [flow.shape for flow in flows], [flow.time for flow in flows])
         interface = Interface(
-            tuple(self._known_values(entry, number) for entry, number in zip(self.entries, inputs, strict=True)), exits
+            tuple(known_values(entry, number, self.calls) for entry, number in zip(self.entries, inputs, strict=True)),
+            exits,
         )
         return Graph(
             self.model,
@@ -170,17 +184,6 @@ class _Walk:
                 cause=f"It takes {entry.dtype} of the shape {shown(entry.batch_shape)}: samples of any size.",
             )
         return tuple(size for size in shape if size is not None)
-
-    def _known_values(self, entry: Entry, number: int) -> Entry:
-        """What the calls on an input say about its values. A float input that is only ever looked up has tokens."""
-        takers = [call for call in self.calls if number in call.sources]
-        kinds = {type(call.layer) for call in takers}
-        vocabulary = min((c.layer.input_dim for c in takers if isinstance(c.layer, layers.Embedding)), default=None)
-        others = [c.arguments.get("x2") for c in takers if type(c.layer) is keras.src.ops.numpy.NotEqual]
-        missing = next((float(value) for value in others if isinstance(value, int | float)), None)
-        if layers.Embedding in kinds and not kinds - {layers.Embedding, keras.src.ops.numpy.NotEqual}:
-            entry = replace(entry, spec=replace(entry.spec, dtype="int32"))
-        return replace(entry, vocabulary=vocabulary, missing=missing)
 
     def _number(self, tensor: Any, flow: Flow | ConversionRefused) -> int:
         number = self.numbers.setdefault(id(tensor), len(self.tensors))
@@ -248,7 +251,7 @@ class _Walk:
     def _ruled(self, call: Call) -> Call:
         """The call with its rule."""
         timed = [flow for flow in call.flows if flow.time is not None]
-        kind = type(call.layer)
+        kind = kind_of(call.layer)
         # The engine would stop at a token that there is none of, so an Embedding has its rule without time, too.
         is_own = kind in RULES and (kind is layers.Embedding or not kind.__module__.startswith("keras."))
         if not timed and not is_own:

@@ -11,6 +11,7 @@ import keras
 
 from processor.errors import ConfigError
 from processor.model.convert.flat import Flat, flatten, graph_of, not_built, not_followed
+from processor.model.convert.names import unique
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.toggles import free
 from processor.types import TensorSpec
@@ -233,13 +234,10 @@ def _built_with(model: Any) -> tuple[Any, list[tuple[int | None, ...]]]:
 
 
 def _names(structure: Any, layers: list[str]) -> list[str]:
-    """A name for each leaf: by the keys of a dict, else by layers, made unique by rank."""
+    """A name for each leaf: by the keys of a dict, else by layers; equal ones get a number."""
     if isinstance(structure, dict) and len(structure) == len(layers):
-        return [str(key) for key in sorted(structure)]
-    names: list[str] = []
-    for rank, name in enumerate(layers):
-        names.append(name if name not in names else f"{name}_{rank}")
-    return names
+        return unique([str(key) for key in sorted(structure)])
+    return unique(layers)
 
 
 def _node_of(tensor: Any) -> Any:

@@ -7,12 +7,14 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import keras
+from keras.src.backend.common import global_state
 
 from processor.errors import ConfigError
+from processor.model.convert.imports import import_code
 from processor.model.convert.legacy.load import rebuild
 from processor.model.convert.legacy.weights import Incomplete, check_groups, is_tree, read_groups
 from processor.model.convert.memory import bounded_memory
@@ -20,8 +22,8 @@ from processor.model.convert.pytorch.build import keras_model
 from processor.model.convert.pytorch.description import ENDING, Description
 from processor.model.convert.pytorch.export import describe, is_pytorch
 from processor.model.convert.quiet import silence
-from processor.model.convert.refusal import ConversionRefused, in_its_words
-from processor.model.convert.repairs import drop_unroll, refuse_code, refuse_sizes
+from processor.model.convert.refusal import ConversionRefused, Obstacle, in_its_words
+from processor.model.convert.repairs import drop_unroll, not_known, refuse_code, refuse_sizes, unknown_name
 from processor.model.convert.saved import (
     DESCRIPTIONS,
     SAVE_AGAIN,
@@ -32,6 +34,9 @@ from processor.model.convert.saved import (
     read_zip,
     unreadable,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FROM_SAVED_MODEL: Final = (
     "In TensorFlow 2.15 or earlier, where Keras 2 wrote it: model = tf.keras.models.load_model(...), write "
@@ -56,13 +61,21 @@ class Loaded:
     described: Description | None = None
 
 
-def load(model: Any, weights: Any = None) -> Loaded:
+def load(model: Any, weights: Any = None, imports: Iterable[str | os.PathLike[str]] = ()) -> Loaded:
     """A model object as it is, or the model in a file. weights: of a description (`.json`, `.yaml`), where they are.
 
+    imports: code of the user's own, which is run before the file is read. What it defines may be in the file.
+
     Raises:
-        ConfigError: there is no such file, or weights are given for what has its own.
+        ConfigError: there is no such file, weights are given for what has its own, or the user's own code fails.
         ConversionRefused: it holds no model, or one that cannot be loaded safely.
     """
+    defined = import_code(imports)
+    with keras.saving.custom_object_scope(defined):
+        return _loaded(model, weights)
+
+
+def _loaded(model: Any, weights: Any) -> Loaded:
     if isinstance(model, keras.Model):
         return Loaded(model, "MODEL", [])
     if is_pytorch(model):
@@ -143,6 +156,9 @@ def _load_saved(saved: Saved) -> Loaded:
     except Incomplete as error:
         raise unreadable(saved.path, str(error), SAVE_AGAIN) from error
     except Exception as error:  # whatever a file makes Keras raise is that file's fault
+        unknown = unknown_name(str(error))
+        if unknown:
+            raise not_known(str(saved.path), unknown, unknown, Obstacle.UNREADABLE) from error
         raise unreadable(saved.path, f"Keras says: {in_its_words(error)}", SAVE_AGAIN) from error
     if not isinstance(model, keras.Model):
         raise unreadable(saved.path, f"It holds a {type(model).__name__}, no model.", SAVE_AGAIN)
@@ -166,7 +182,9 @@ def _by_keras(saved: Saved, directory: Path) -> tuple[Any, list[str]]:
             check_groups(file)
         # Keras looks for the layer inside a wrapper among the custom objects only.
         known = {name: kind for name, kind in vars(keras.layers).items() if isinstance(kind, type)}
-        with keras.saving.custom_object_scope(known):
+        # Its scope hides the one around it, which has what the user imported.
+        imported = global_state.get_global_attribute("custom_objects_scope_dict") or {}
+        with keras.saving.custom_object_scope(known | imported):
             source = saved.rewritten(directory) if repairs else saved.path
             model = keras.saving.load_model(source, compile=False, safe_mode=True)
     else:

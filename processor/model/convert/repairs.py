@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
+
+import keras
 
 from processor.model.convert.legacy.settings import RECURRENT
 from processor.model.convert.refusal import ConversionRefused, Obstacle
@@ -11,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _GREATEST_SIZE: Final = 1 << 26
+_UNKNOWN: Final = re.compile(
+    r"Unknown (?:layer|\w+): '([\w>.]+)'|Could not locate (?:class|function) '([\w>.]+)'"
+    r"|Could not interpret \w+(?: function)? identifier: ([\w>.]+)"
+)
 
 
 def layers_of(config: Any) -> Iterator[dict[str, Any]]:
@@ -25,9 +32,10 @@ def layers_of(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def refuse_code(config: Any, name: str) -> None:
-    """Raises ConversionRefused where a file's description holds code, or names any that is not Keras'.
+    """Raises ConversionRefused where a file's description holds code, or names any that is not known.
 
-    Nothing of the file is run or imported for that.
+    Known are Keras' own classes, and those that this process has registered: the user has imported these. Nothing of
+    the file is run or imported for that.
     """
     for layer in layers_of(config):
         kind, module = layer["class_name"], layer.get("module")
@@ -42,12 +50,40 @@ def refuse_code(config: Any, name: str) -> None:
                 remedies=[f"Put a layer of Keras in the place of {layer_name!r}, and save the model again."],
             )
         if isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins", "tf_keras"):
-            raise ConversionRefused(
-                f"The file {name} asks for {module}.{kind}, which is none of Keras' own.",
-                layer=str(layer_name),
-                reason=Obstacle.CUSTOM_CODE,
-                remedies=[f"Put a layer of Keras in the place of {layer_name!r}, and save the model again."],
-            )
+            registered = inner if kind == "function" else layer.get("registered_name") or kind
+            if not isinstance(registered, str) or keras.saving.get_registered_object(registered) is None:
+                raise not_known(name, str(registered), str(layer_name), Obstacle.CUSTOM_CODE, module)
+
+
+def not_known(name: str, registered: str, layer_name: str, reason: Obstacle, module: str = "") -> ConversionRefused:
+    """A file names a class that is neither Keras' nor registered in this process. `registered`: its name there."""
+    where = f" of the module {module}" if module and module != "__main__" else ""
+    kind = registered.rpartition(">")[2]
+    return ConversionRefused(
+        f"The file {name} asks for {registered!r}{where}, which is not known here.",
+        layer=layer_name,
+        reason=reason,
+        cause="It is none of Keras' own, and nothing that was imported defines or registers it. A file holds the names "
+        "of such classes, not their code.",
+        remedies=[
+            import_remedy(kind),
+            f"Put a layer of Keras in the place of {layer_name!r}, and save the model again.",
+        ],
+    )
+
+
+def import_remedy(kind: str) -> str:
+    """What to do where a file names a class of the user's own."""
+    return (
+        f"Let your own code run first: add --import FILE.py (or --import MODULE), the code that defines {kind}; in "
+        "Python, imports=['FILE.py']."
+    )
+
+
+def unknown_name(said: str) -> str | None:
+    """The class or function that Keras does not know, in what it says of a file; None where it says something else."""
+    found = _UNKNOWN.search(said)
+    return next((name for name in found.groups() if name), None) if found else None
 
 
 def refuse_sizes(config: Any, name: str) -> None:

@@ -122,6 +122,7 @@ def plain_sequences(interface: Interface, length: int, rows: int, seed: int) -> 
             continue
         numbers = rng.standard_normal(shape, np.float32)
         numbers[::2] *= np.float32(1 / 3)
+        numbers = _within_vocabulary(numbers, entry)
         if entry.missing is not None and entry.time is not None:
             numbers[rng.random((rows, length)) < 0.1] = entry.missing
         values[entry.spec.name] = numbers
@@ -135,7 +136,7 @@ def extreme_sequences(interface: Interface, length: int) -> Sequences:
     values = {}
     for entry in interface.entries:
         numbers = plain.values[entry.spec.name]
-        if entry.spec.dtype == "float32":
+        if entry.spec.dtype == "float32" and entry.vocabulary is None:
             numbers = numbers * scales.reshape(-1, *(1,) * (numbers.ndim - 1))
             if entry.time is not None:
                 numbers[0, : length // 2] = 0.0  # a jump out of silence
@@ -155,6 +156,7 @@ def _numbers(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.
     sequences[5] = sequences[5, :1]
     sequences[6] *= rng.random((length, *ones)) < 0.2
     sequences[7] = np.abs(sequences[7, :1]) * (-1.0) ** np.arange(length).reshape(-1, *ones)
+    sequences = _within_vocabulary(sequences, entry)
     if entry.missing is not None:
         # Missing here and there, at the beginning, at the end, and for a long time; row 4 is missing all along.
         gone = rng.random((ROWS, length)) < 0.3
@@ -162,6 +164,15 @@ def _numbers(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.
         gone[4] = True
         sequences[gone] = entry.missing
     return sequences.astype(np.float32)
+
+
+def _within_vocabulary(numbers: NDArray[Any], entry: Entry) -> NDArray[Any]:
+    """Numbers of which some are looked up, which leaves out their fractions."""
+    if entry.vocabulary is None:
+        return numbers
+    most = np.nextafter(np.float32(entry.vocabulary), np.float32(0))
+    within: NDArray[Any] = np.minimum(np.abs(numbers) % entry.vocabulary, most)
+    return within
 
 
 def _tokens(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -210,8 +221,7 @@ def _fitting(content: Any, entry: Entry, inputs: int) -> NDArray[Any]:
     leading = 1 if entry.time is None else 2
     if spec.dtype == "int32" and array.ndim == leading + 1 and array.shape[-1] == 1 and not spec.shape:
         array = array[..., 0]
-    kinds = "fiu" if spec.dtype == "float32" else "iu"
-    if array.dtype.kind not in kinds or array.ndim != leading + len(spec.shape) or array.shape[leading:] != spec.shape:
+    if array.dtype.kind not in "fiu" or array.ndim != leading + len(spec.shape) or array.shape[leading:] != spec.shape:
         wanted = ", ".join([*("rows", "samples")[:leading], *map(str, spec.shape)])
         raise ConfigError(
             f"The examples for the input {spec.name!r} are {array.dtype}{list(array.shape)}.",
@@ -221,7 +231,14 @@ def _fitting(content: Any, entry: Entry, inputs: int) -> NDArray[Any]:
     if 0 in array.shape or not np.isfinite(array).all():
         fact = "empty" if 0 in array.shape else "not all finite numbers"
         raise ConfigError(f"The examples for the input {spec.name!r} are {fact}.", "", _FORM)
-    return np.ascontiguousarray(array, spec.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, spec.dtype)
+    if spec.dtype == "int32" and (cast != array).any():
+        wrong = array[cast != array].flat[0]
+        raise ConfigError(
+            f"The examples for the input {spec.name!r} are not all tokens.", f"{wrong} is no integer of 32 bits.", _FORM
+        )
+    return cast
 
 
 def _only(examples: Any, name: str, inputs: int) -> Any:

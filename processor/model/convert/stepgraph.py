@@ -13,8 +13,10 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from processor.model.artifact import Slot
 from processor.model.convert.litert import as_litert_has_it
+from processor.model.convert.names import plain, plain_variables
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.toggles import inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +125,7 @@ def flatbuffer(step: Step, name: str) -> bytes:
     module.weights = [variable.value for variable in step.machine.variables]
     module.function = concrete
     try:
-        with silence(), tempfile.TemporaryDirectory() as directory:
+        with silence(), plain_variables(step.machine.variables), tempfile.TemporaryDirectory() as directory:
             tf.saved_model.save(module, directory, signatures={SIGNATURE: concrete})
             converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -153,7 +155,7 @@ def traced(step: Step, name: str) -> Any:
         return step.answer({spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)})
 
     function = tf.function(answer, input_signature=specs, autograph=False)
-    with silence(), as_litert_has_it():
+    with silence(), as_litert_has_it(), inference():
         concrete = function.get_concrete_function()
     hidden = sorted(kind for kind in operations(concrete) if any(part in kind for part in _HIDDEN_STATE))
     if hidden:
@@ -167,7 +169,8 @@ def operations(concrete: Any) -> set[str]:
 
 
 def _nodes(concrete: Any) -> list[Any]:
-    definition = concrete.graph.as_graph_def()
+    outputs = [tensor.op.name for tensor in concrete.outputs]
+    definition = tf.compat.v1.graph_util.extract_sub_graph(concrete.graph.as_graph_def(), outputs)
     return [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
 
 
@@ -199,10 +202,10 @@ def _layer_of(step: Step, nodes: list[str]) -> str | None:
         machine = machine.machine
     graph = getattr(machine, "graph", None)
     if graph is None:
-        known = {layer.name: layer.name for layer in machine.model._flatten_layers(include_self=False)}
+        known = {plain(layer.name): layer.name for layer in machine.model._flatten_layers(include_self=False)}
     else:  # a layer may stand inside of another's call: that of a wrapper, the cell of an RNN
         known = {
-            inner.name: call.path
+            plain(inner.name): call.path
             for call in graph.calls
             if hasattr(call.layer, "_flatten_layers")
             for inner in call.layer._flatten_layers()

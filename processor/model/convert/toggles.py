@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.layers.layer import CallContext
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
 from processor.model.convert.written_out import rnn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_CALL_CONTEXT: Final = "current_call_ctx"
 
 
 @contextlib.contextmanager
@@ -28,6 +32,35 @@ def changed(*settings: tuple[Any, str, Any]) -> Iterator[None]:
             setattr(owner, name, value)
 
 
+@contextlib.contextmanager
+def inference() -> Iterator[None]:
+    """Layers that are called inside run as in `predict`: those that nobody passes `training` take it to be False.
+
+    Dropout does nothing then. What it prepares nevertheless is left out: masks, and seeds that move on.
+    """
+    outer = global_state.get_global_attribute(_CALL_CONTEXT)
+    context = CallContext(entry_layer=None)
+    context.set_value("training", False)
+    global_state.set_global_attribute(_CALL_CONTEXT, context)
+    try:
+        with changed(
+            (DropoutRNNCell, "get_dropout_mask", _no_mask),
+            (DropoutRNNCell, "get_recurrent_dropout_mask", _no_mask),
+            (keras.random.SeedGenerator, "next", _seed_that_stays),
+        ):
+            yield
+    finally:
+        global_state.set_global_attribute(_CALL_CONTEXT, outer)
+
+
+def _no_mask(_cell: Any, _sample: Any) -> None:
+    return None
+
+
+def _seed_that_stays(generator: Any, ordered: bool = True) -> Any:
+    return generator.state.value * 1
+
+
 def free(owner: Any) -> contextlib.AbstractContextManager[None]:
     """Recurrent layers take any batch and any length, and remember nothing between two calls."""
     settings = []
@@ -37,7 +70,7 @@ def free(owner: Any) -> contextlib.AbstractContextManager[None]:
 
 
 def unrolled(owner: Any) -> contextlib.AbstractContextManager[None]:
-    """Recurrent layers run their samples one after the other in plain operations: no loop, no dropout, no memory.
+    """Recurrent layers run their samples one after the other in plain operations: no loop, no memory.
 
     And without a look at shapes, for which LiteRT would have to move tensors from call to call.
     """
@@ -47,8 +80,6 @@ def unrolled(owner: Any) -> contextlib.AbstractContextManager[None]:
             settings += [(layer, "unroll", True), (layer, "call", _with_states(layer))]
         if getattr(layer, "stateful", False):
             settings.append((layer, "stateful", False))
-        if isinstance(layer, DropoutRNNCell):
-            settings += [(layer, "dropout", 0.0), (layer, "recurrent_dropout", 0.0)]
     return changed(*settings)
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from processor.model.convert.budget import DEFAULT
 from processor.model.convert.interface import symbolic
+from processor.model.convert.names import plain_scopes
 from processor.model.convert.toggles import distributed, folded, free, is_bound
 from processor.model.convert.twins import precisions, twin
 
@@ -152,8 +153,38 @@ class Truth:
     def own_shape(self, sequences: Sequences) -> tuple[float, float, str]:
         """The model itself against the judge, at the shape that it was built for: error, what is allowed, the shape.
 
-        `sequences` are repeated and cut to that shape. The states of a stateful model are put back.
+        `sequences` are repeated and cut to that shape. Layers trained with `stateful=True` begin afresh, as with
+        `stateful=False`.
         """
+        asked, inputs = self._at_own_shape(sequences)
+        with free(self.model):
+            mine = self._own_answers(inputs)
+        error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
+        allowed = max(_ROUNDINGS * _epsilon(kind) for kind in self.low_precision or ["float32"])
+        shapes = " and ".join(f"({', '.join(map(str, values.shape))})" for values in asked.whole())
+        return error, allowed, shapes
+
+    def mixed_states(self, sequences: Sequences) -> float | None:
+        """How far the model's own answers are from those where each call of a `stateful=True` layer has a state of its
+        own. None without such layers, or where Keras cannot call them so.
+
+        Keras keeps one state for a layer, so that calls of a shared one go on from each other's. The states of the
+        model are put back.
+        """
+        if not any(getattr(layer, "stateful", False) for layer in self.model._flatten_layers()):
+            return None
+        _, inputs = self._at_own_shape(sequences)
+        with free(self.model):
+            apart = self._own_answers(inputs)
+        try:
+            with _states_put_back(self.model):
+                mixed = self._own_answers(inputs)
+        except Exception:  # Keras 3.15 cannot call stateful stacked cells, for one
+            return None
+        return max(scaled_error(a, b) for a, b in zip(mixed, apart, strict=True))
+
+    def _at_own_shape(self, sequences: Sequences) -> tuple[Sequences, list[Any]]:
+        """The sequences repeated and cut to the shape that the model was built for, and as it takes them."""
         fixed = next((e.batch_shape[0] for e in self.interface.entries if e.batch_shape[0]), None)
         rows = fixed or min(sequences.rows, max(1, self.longest // (self.interface.length or sequences.length)))
         length = self.interface.length or sequences.length
@@ -161,15 +192,11 @@ class Truth:
         inputs = [
             tf.cast(values, entry.dtype) for values, entry in zip(asked.whole(), self.interface.entries, strict=True)
         ]
-        with _states_put_back(self.model):
-            answers = keras.tree.flatten(
-                self.model(keras.tree.pack_sequence_as(self.structure, inputs), training=False)
-            )
-        mine = self._by_time([np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers])
-        error = max(scaled_error(a, b) for a, b in zip(mine, self.whole(asked), strict=True))
-        allowed = max(_ROUNDINGS * _epsilon(kind) for kind in self.low_precision or ["float32"])
-        shapes = " and ".join(f"({', '.join(map(str, values.shape))})" for values in asked.whole())
-        return error, allowed, shapes
+        return asked, inputs
+
+    def _own_answers(self, inputs: list[Any]) -> list[Array]:
+        answers = keras.tree.flatten(self.model(keras.tree.pack_sequence_as(self.structure, inputs), training=False))
+        return self._by_time([np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))) for y in answers])
 
     def _by_time(self, outputs: list[Array]) -> list[Array]:
         return [
@@ -201,7 +228,7 @@ class Truth:
             structured = (
                 list(inputs) if other is not None else keras.tree.pack_sequence_as(self.structure, list(inputs))
             )
-            with free(model), folded(model):
+            with free(model), folded(model), plain_scopes():
                 return list(keras.tree.flatten(model(structured, training=False)))
 
         if self._at_length:

@@ -11,6 +11,7 @@ from processor.model.convert.legacy import first
 from processor.model.convert.legacy.operations import Operation, operation_of
 from processor.model.convert.legacy.settings import repaired
 from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.repairs import import_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -119,7 +120,10 @@ class Builder:
                 f"The file's layer {label!r} is a {entry['class_name']}, which is none of Keras' own that can be read.",
                 layer=label,
                 reason=Obstacle.CUSTOM_CODE if kind not in vars(keras.layers) else Obstacle.UNREADABLE,
-                remedies=[f"Put a layer of Keras in the place of {label!r}, and save the model again."],
+                remedies=[
+                    *([import_remedy(kind)] if kind not in vars(keras.layers) else []),
+                    f"Put a layer of Keras in the place of {label!r}, and save the model again.",
+                ],
             )
         is_trained = settings.pop("trainable", True)
         layer = found(**settings)

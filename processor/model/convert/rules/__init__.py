@@ -1,6 +1,6 @@
 """The rules: one a type of layer, in a table. Importing this fills the table (and imports Keras)."""
 
-from processor.model.convert.rules import operations, padding, pointwise, recurrent, running, windows
+from processor.model.convert.rules import lookups, operations, padding, pointwise, recurrent, running, windows
 from processor.model.convert.rules.base import (
     RULES,
     Call,
@@ -11,8 +11,11 @@ from processor.model.convert.rules.base import (
     Piece,
     Rule,
     Tensor,
+    inherits,
+    kind_of,
     rule_for,
 )
+from processor.model.convert.rules.lookups import only_passes, vocabulary_of
 from processor.model.convert.rules.missing import refuse
 from processor.model.convert.rules.whole import Collect, Collected, Whole, put
 
@@ -29,6 +32,10 @@ __all__ = [
     "Rule",
     "Tensor",
     "Whole",
+    "inherits",
+    "kind_of",
+    "lookups",
+    "only_passes",
     "operations",
     "padding",
     "pointwise",
@@ -37,5 +44,6 @@ __all__ = [
     "refuse",
     "rule_for",
     "running",
+    "vocabulary_of",
     "windows",
 ]

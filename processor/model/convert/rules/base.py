@@ -1,12 +1,14 @@
 """What a rule is, and the table of them.
 
 A rule says how one type of layer is stepped: where time lies in its outputs, what it remembers, and its answer to one
-sample. The table goes by the exact class: a subclass may have changed anything, so it is not its parent's kind.
+sample. A class that is not in the table has the rule of its nearest base that is, where it inherits all that the base
+does: a shim of one's own around a layer of Keras'. A subclass that changes more is not its parent's kind.
 A layer of a new type gets in by one class with `@rule_for(...)`, and by nothing else.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -151,6 +153,50 @@ class Rule:
 
 
 RULES: Final[dict[type, Rule]] = {}
+_NO_BEHAVIOUR: Final = frozenset(
+    [
+        "__init__",
+        "__new__",
+        "__repr__",
+        "build",
+        "compute_mask",
+        "compute_output_shape",
+        "compute_output_spec",
+        "from_config",
+        "get_config",
+        "get_build_config",
+        "build_from_config",
+        "get_initial_state",
+        "save_own_variables",
+        "load_own_variables",
+    ]
+)
+"""What a subclass may change without changing how one sample is answered: how it is made, described and saved, and what
+the converter asks the layer itself for."""
+
+
+def kind_of(layer: Layer) -> type:
+    """The class that a layer or an operation behaves as: its own, or that of Keras (or of the table) behind a shim."""
+    kind = type(layer)
+    known = next((base for base in kind.__mro__ if base in RULES or base.__module__.startswith("keras.")), kind)
+    return known if inherits(kind, known) else kind
+
+
+def inherits(kind: type, base: type) -> bool:
+    """Whether a class does what its base does: itself, or a class of the user's own that changes no behaviour."""
+    if kind is base:
+        return True
+    if not issubclass(kind, base) or kind.__module__.startswith(
+        "keras."
+    ):  # Keras derives layers from others that do something else
+        return False
+    own = itertools.takewhile(lambda one: one is not base, kind.__mro__)
+    return not any(
+        hasattr(base, name) and name not in _NO_BEHAVIOUR and (callable(value) or hasattr(value, "__get__"))
+        for one in own
+        for name, value in vars(one).items()
+        if name not in ("__dict__", "__weakref__")
+    )
 
 
 def rule_for(*layers: type) -> Callable[[type[Rule]], type[Rule]]:

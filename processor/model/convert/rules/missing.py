@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import keras
 
 from processor.model.convert.refusal import Obstacle
-from processor.model.convert.rules.base import Flow, InTheWay
+from processor.model.convert.rules.base import Flow, InTheWay, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ _MISSING: Final[dict[type, tuple[Obstacle, str, Sequence[str]]]] = {
 
 def refuse(layer: Any, flow: Flow | None) -> NoReturn:
     """Raises what is to be said of a layer that is not in the table of rules."""
-    kind = type(layer)
+    kind = kind_of(layer)
     if kind in _MISSING:
         raise InTheWay(*_MISSING[kind])
     if kind is layers.GroupNormalization and flow and flow.time is not None:

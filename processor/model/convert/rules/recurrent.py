@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
 from processor.model.convert.refusal import Obstacle
-from processor.model.convert.rules.base import Call, InTheWay, Piece, Rule, Tensor, rule_for
+from processor.model.convert.rules.base import Call, InTheWay, Piece, Rule, Tensor, inherits, rule_for
 from processor.model.convert.written_out import choose
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _NAMES: Final = {
     layers.SimpleRNNCell: ("h",),
 }
 _OUTPUT_IS_STATE: Final = tuple(_NAMES)
-"""Cells that answer with their first state, and begin with zeros: what they held is what they last said."""
+"""Cells that answer with their first state: where they begin with zeros, what they held is what they last said."""
 
 
 @rule_for(
@@ -106,17 +106,26 @@ class Recurrent(Rule):
         layer = call.layer
         if call.place("mask") is None or layer.zero_output_for_mask:
             return False
-        return not isinstance(layer.cell, _OUTPUT_IS_STATE) or "initial_state" in call.arguments
+        if "initial_state" in call.arguments or any(row.any() for row in self._states(call).values()):
+            return True
+        return not any(inherits(type(layer.cell), kind) for kind in _OUTPUT_IS_STATE)
 
-    def _nested(self, call: Call) -> list[Any]:
+    def _nested(self, call: Call) -> tuple[Any, ...]:
         """What one row begins with, in the structure that the cell takes."""
         state = call.layer.get_initial_state(batch_size=1)
-        return list(state) if isinstance(state, list | tuple) else [state]
+        return tuple(state) if isinstance(state, list | tuple) else (state,)
 
     def _states(self, call: Call) -> dict[str, Any]:
         """Name -> what one row begins with."""
         with tf.init_scope():
-            nested = self._nested(call)
+            try:
+                nested = self._nested(call)
+            except Exception as error:  # whatever Keras, or code of the user's own, makes of the cell
+                raise InTheWay(
+                    Obstacle.CUSTOM_CODE,
+                    f"Its cell has no initial state: {error}",
+                    ["Give the cell of {layer} a method get_initial_state(batch_size)."],
+                ) from error
             rows = [np.asarray(keras.ops.convert_to_numpy(row)[0], np.float32) for row in keras.tree.flatten(nested)]
         return dict(zip(_names(call.layer.cell, len(rows)), rows, strict=True))
 
