@@ -82,7 +82,7 @@ def _memory(draw: Draw, x: Any, _: list[Any]) -> Any:
 
 def _cells(draw: Draw, x: Any, _: list[Any]) -> Any:
     cells = [layers.GRUCell(2, dropout=0.2, name="cell"), layers.LSTMCell(draw(_UNITS), name="cell")]
-    return layers.RNN([*cells, layers.SimpleRNNCell(2, recurrent_dropout=0.1)], return_sequences=True)(x)
+    return layers.RNN(cells, return_sequences=True)(x)
 
 
 def _pointwise(draw: Draw, x: Any, _: list[Any]) -> Any:
@@ -122,7 +122,8 @@ class _Block(layers.Layer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.one, self.other = layers.Dense(3, name="memory"), layers.Dense(3, "tanh", name="memory")
-        self.memory, self.dropout = layers.SimpleRNN(3, return_sequences=True, name="memory"), layers.Dropout(0.5)
+        cells = [layers.SimpleRNNCell(3, dropout=0.2), layers.SimpleRNNCell(3, recurrent_dropout=0.1)]
+        self.memory, self.dropout = layers.RNN(cells, return_sequences=True, name="memory"), layers.Dropout(0.5)
 
     def call(self, x: Any) -> Any:
         return self.other(self.dropout(self.memory(self.one(x))))
