@@ -124,12 +124,12 @@ def test_a_shim_has_the_rule_of_what_it_inherits(tmp_path: Path) -> None:
         layers.TimeDistributed(OldDense(3)),
         Begins(3, return_sequences=True),
         Recurrent(3, return_sequences=True),
-        layers.RNN(DoubledCell(2), return_sequences=True, name="doubled"),
+        layers.RNN(DoubledCell(2), return_sequences=True, name="by_a_cell"),
         layers.Dense(1),
     )
     assert [slot.name for slot in report.layout if slot.name.endswith(("h", "output"))] == [
         "old_lstm#0.h", "older#0.h", "mixed_gru#0.h", "begins#0.h", "begins#0.output",
-        "recurrent#0.h", "doubled#0.output",
+        "recurrent#0.h", "by_a_cell#0.output",
     ]  # fmt: skip
 
 

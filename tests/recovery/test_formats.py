@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from processor.dev.kafka import EmbeddedKafka
 
 KEYS, STEPS = 7, 20
+FIRST_TIME = 1_767_225_600_000  # ms, near the records' own: a time of 1970 would be a dead letter
 
 
 def test_packed_numbers_in_and_out(
@@ -33,7 +34,7 @@ def test_packed_numbers_in_and_out(
     rows = [(step, key) for step in range(STEPS) for key in range(KEYS)]
     source = topic("input", partitions=1)
     events = [
-        Event(0, b"%d" % key, samples[key, step].tobytes() + struct.pack("<qqI", step, 0, 1)) for step, key in rows
+        Event(0, b"%d" % key, samples[key, step].tobytes() + struct.pack("<qqI", FIRST_TIME + step, 0, 1)) for step, key in rows
     ]
     events.insert(10, Event(0, b"0", b"not packed"))
     send(kafka.bootstrap_servers, source, events)
@@ -52,7 +53,7 @@ def test_packed_numbers_in_and_out(
     offsets = (offset for offset in count() if offset != 10)
     model = int(predictions[0][0].value[32:36][::-1].hex(), 16)  # type: ignore[index]
     assert [(record.key, record.value) for record in predictions[0]] == [
-        (b"%d" % key, struct.pack("<qqQiIIf", next(offsets), step, step + 1, 0, 1, model, answer))
+        (b"%d" % key, struct.pack("<qqQiIIf", next(offsets), FIRST_TIME + step, step + 1, 0, 1, model, answer))
         for (step, key), answer in zip(rows, answers, strict=True)
     ]
     assert [dict(record.headers)["processor.reason"] for record in dead_letters[0]] == [b"undecodable"]

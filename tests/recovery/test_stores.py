@@ -175,7 +175,7 @@ def test_a_full_disk_ends_the_process_and_loses_nothing(fed: Fed, reference: Ref
 
 def fill_disk(process: ProcessorProcess) -> None:
     """No file of this process can grow much larger than its log is now."""
-    most_bytes = process.log_path.stat().st_size + 3_000
+    most_bytes = process.log_path.stat().st_size + 1_500
     psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
 
