@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LOG = get_logger()
 _LOOK_SECONDS: Final = 1.0  # from look to look
 _AGAIN_SECONDS: Final = 0.2  # after one that failed, or that missed a topic
-_REVIEW_SECONDS: Final = 5.0
+_REVIEW_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0  # that a broker has for an answer
 _AWAY_SECONDS: Final = 2.5  # of silence: Kafka is away
 _GONE_SECONDS: Final = 3.0  # for which a topic is missing: it was deleted

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Reference = tuple[Topic, Topic]
 
 OWNERSHIP_LOST, UNAVAILABLE = 4, 3
+TOO_LITTLE = 120  # bytes: for a position, but not for a transaction's markers
 
 
 def test_a_twin_with_the_same_transactional_id_costs_nothing(house: House, reference: Reference) -> None:
@@ -37,13 +38,10 @@ def test_a_twin_with_the_same_transactional_id_costs_nothing(house: House, refer
     house.must_equal(reference)
 
 
-def refuse(house: House, refused: bool) -> None:
-    """The changelog takes no records for a while: it wants two replicas in sync, and has one.
-
-    (A limit of bytes would do, too; but the process looks for that itself, and ends.)
-    """
-    operation = AlterConfigOpType.SET if refused else AlterConfigOpType.DELETE
-    entry = ConfigEntry("min.insync.replicas", "2" if refused else "", incremental_operation=operation)
+def limit(house: House, most_bytes: int | None) -> None:
+    """Somebody lowers what the changelog takes, or takes that back."""
+    operation = AlterConfigOpType.DELETE if most_bytes is None else AlterConfigOpType.SET
+    entry = ConfigEntry("max.message.bytes", str(most_bytes or ""), incremental_operation=operation)
     admin = house.kafka.admin()  # kept until the answer is there
     asked = [ConfigResource(ResourceType.TOPIC, house.changelog, incremental_configs=[entry])]
     for future in admin.incremental_alter_configs(asked).values():
@@ -53,21 +51,21 @@ def refuse(house: House, refused: bool) -> None:
 def test_commits_that_a_topic_refuses_are_tried_again_within_a_budget(house: House, reference: Reference) -> None:
     process = house.process(processing__unavailable_seconds=4).start(house.hold("commit.committed", 4))
     process.wait_event("failpoint")
-    refuse(house, True)
+    limit(house, TOO_LITTLE)
     house.release("commit.committed")
     assert process.wait_exit() == UNAVAILABLE, process.log()[-3000:]
     line = process.events()[-1]
     assert (line["event"], line["error"]) == ("failed", "Unavailable")
     assert "No commit has come through" in line["fact"]
     assert "Nothing is lost" in line["hint"]
-    refuse(house, False)
+    limit(house, None)
 
     house.processes.clear()
     process = house.process().start(house.hold("commit.done", 3))
     process.wait_event("failpoint")
-    refuse(house, True)
+    limit(house, TOO_LITTLE)
     house.release("commit.done")
     process.wait_event("commit.failed", times=3)
-    refuse(house, False)
+    limit(house, None)
     house.finish()
     house.must_equal(reference)

@@ -34,7 +34,8 @@ def test_packed_numbers_in_and_out(
     rows = [(step, key) for step in range(STEPS) for key in range(KEYS)]
     source = topic("input", partitions=1)
     events = [
-        Event(0, b"%d" % key, samples[key, step].tobytes() + struct.pack("<qqI", FIRST_TIME + step, 0, 1)) for step, key in rows
+        Event(0, b"%d" % key, samples[key, step].tobytes() + struct.pack("<qqI", FIRST_TIME + step, 0, 1))
+        for step, key in rows
     ]
     events.insert(10, Event(0, b"0", b"not packed"))
     send(kafka.bootstrap_servers, source, events)
