@@ -38,7 +38,7 @@ def main() -> None:
     print(f"{'layer':<34}{'mode':>14}{'graph bytes':>13}{'words':>7}{head}{'steps/s':>11}{'whole, us':>11}")
     for name, model, mode in _models():
         with tempfile.TemporaryDirectory() as directory:
-            report = processor.convert(model, Path(directory) / "a", mode=mode)
+            report = processor.convert(model, Path(directory) / "a", mode=mode, force=True)
             engine = Engine(load_artifact(Path(directory) / "a"))
             costs = [_step_us(engine, size, model.input_shape[2:]) for size in rows]
         length = "" if report.length is None else f" {report.length}"

@@ -245,7 +245,7 @@ def test_any_chain(
     made = [getattr(layers, kind)(**settings_) for kind, settings_ in chain]
     model = models.sequential(*made, shape=(None, features))
     options = {} if tumbling is None else {"mode": "tumbling", "length": tumbling}
-    processor.convert(model, tmp_path / "a", **options)
+    processor.convert(model, tmp_path / "a", force=True, **options)
     x = models.sequences(2, 7, features)
     starts = range(0, 7, tumbling or 7)
     truth = np.concatenate([models.on_every_prefix(model, x[:, s : s + (tumbling or 7)]) for s in starts], axis=1)
