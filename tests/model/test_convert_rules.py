@@ -110,7 +110,7 @@ def test_images_in_recurrent_convolutions(tmp_path: Path) -> None:
     ):
         shape = (None, 5, 2) if len(chain) == 3 else (None, 2, 2, 2, 1)
         model = models.sequential(*chain, shape=shape)
-        processor.convert(model, tmp_path / "b")
+        processor.convert(model, tmp_path / f"{len(shape)} axes")
 
 
 class TestMasks:
