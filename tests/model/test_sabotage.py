@@ -45,9 +45,9 @@ def functional(make: Callable[[Any], Any]) -> Any:
     return models.lively(keras.Model(x, layers.Dense(2)(make(x))))
 
 
-def tokens() -> Any:
+def tokens(look_up: Callable[[Any], Any]) -> Any:
     words = keras.Input((None,), dtype="int32", name="words")
-    return models.lively(keras.Model(words, layers.LSTM(2)(layers.Embedding(5, 3, name="guilty")(words))))
+    return models.lively(keras.Model(words, layers.LSTM(2)(look_up(words))))
 
 
 # The type whose rule is made wrong, how, and a model in which its call is named guilty (where a call can be named).
@@ -67,7 +67,9 @@ CASES: list[tuple[type, Callable[..., Any], Callable[[], Any]]] = [
     (layers.Rescaling, a_little, lambda: after_memory(layers.Rescaling(2.0, 0.1, name="guilty"))),
     (layers.TimeDistributed, a_little, lambda: after_memory(layers.TimeDistributed(layers.Dense(3), name="guilty"))),
     (layers.Masking, a_little, lambda: models.sequential(layers.Masking(name="guilty"), layers.LSTM(3))),
-    (layers.Embedding, a_little, tokens),
+    (layers.Embedding, a_little, lambda: tokens(layers.Embedding(5, 3, name="guilty"))),
+    (numpy.Take, a_little, lambda: tokens(lambda words: ops.take(ops.ones((5, 3)), words, axis=0))),
+    (nn.OneHot, a_little, lambda: tokens(lambda words: ops.one_hot(words, 5))),
     (layers.GRU, forgetful, lambda: models.sequential(layers.GRU(3, name="guilty"), layers.Dense(2))),
     (layers.RNN, late, lambda: models.sequential(
         layers.RNN([layers.LSTMCell(2), layers.GRUCell(3)], name="guilty"), layers.Dense(2))),
