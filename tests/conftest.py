@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import structlog
 
 from processor.dev.kafka import require_installed
 from processor.errors import ConfigError
@@ -26,6 +27,13 @@ _numbers = itertools.count(1)
 hypothesis.settings.register_profile("ci", derandomize=True)  # the same examples each time; a person's are new ones
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """What a command configures ends with its test: the stream it wrote to is closed by then."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

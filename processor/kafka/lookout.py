@@ -78,6 +78,7 @@ class Lookout:
         self._why = ""  # the last look has not confirmed
         self.finding: Incompatible | None = None
         self.refusal: ProcessorError | None = None
+        self._broken: Exception | None = None  # what ended the thread, though nobody had asked it to
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
     def __enter__(self) -> Self:
@@ -104,13 +105,14 @@ class Lookout:
 
         Raises:
             Incompatible: it has not. CommitFailed: no broker answered in time.
+            Exception: what ended the look-out's thread.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._confirmed >= number or self.finding is not None, timeout=_CONFIRM_SECONDS
+                lambda: self._confirmed >= number or self.finding is not None or self._broken is not None,
+                timeout=_CONFIRM_SECONDS,
             )
-            if self.finding is not None:
-                raise self.finding
+            self._raise_what_was_found()
             if self._confirmed < number:
                 raise CommitFailed(f"no broker has confirmed that the topics are those of the start: {self._why}")
 
@@ -120,9 +122,9 @@ class Lookout:
         Raises:
             Incompatible: a topic is not the one that the process began with. Nothing may be committed any more.
             Unavailable: no broker has answered for longer than the budget.
+            Exception: what ended the look-out's thread. Nobody looks any more.
         """
-        if self.finding is not None:
-            raise self.finding
+        self._raise_what_was_found()
         if (silence := self.silence()) > self._budget:
             raise Unavailable(
                 f"No Kafka broker answered for {silence:.0f} s.",
@@ -160,11 +162,22 @@ class Lookout:
     # The look --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._wait():
-            self._look()
-            if self._confirmed == self._begun and self._clock() - self._reviewed_at > _REVIEW_SECONDS:
-                self.refusal = self._review() or self.refusal
-                self._reviewed_at = self._clock()
+        try:
+            while self._wait():
+                self._look()
+                if self._confirmed == self._begun and self._clock() - self._reviewed_at > _REVIEW_SECONDS:
+                    self.refusal = self._review() or self.refusal
+                    self._reviewed_at = self._clock()
+        except Exception as error:  # raised in the loop: nobody looks any more
+            with self._changed:
+                self._broken = error
+                self._changed.notify_all()
+
+    def _raise_what_was_found(self) -> None:
+        if self.finding is not None:
+            raise self.finding
+        if self._broken is not None:
+            raise self._broken
 
     def _wait(self) -> bool:
         """Until the next look is due or wanted. False: there are no more."""

@@ -45,10 +45,12 @@ def place_finding(
             replayed += entry.publish_from - entry.replay_from
     if refusals:
         return _refused(refusals)
-    if all(one.position is None for one in found):
-        return Finding("states", "ok", f"A new group: it begins at the {settings.input.start} event.")
+    is_new = all(one.position is None for one in found)
     if is_running:
-        return Finding("states", "ok", "They are this model's. The group runs: where it stands was not compared.")
+        whose = "There are none yet" if is_new else "They are this model's"
+        return Finding("states", "ok", f"{whose}. The group runs: where it stands was not compared.")
+    if is_new:
+        return Finding("states", "ok", f"A new group: it begins at the {settings.input.start} event.")
     return Finding("states", "ok", f"They are this model's, and {replayed} offsets are left to replay.")
 
 

@@ -26,7 +26,7 @@ class Brokers:
 
     def __init__(self) -> None:
         self.topics: dict[str, TopicIdentity | None] = dict(TOPICS)
-        self.failure: KafkaException | None = None
+        self.failure: Exception | None = None
         self.looks = 0
         self.held = threading.Event()
         self.held.set()
@@ -165,6 +165,16 @@ def test_a_commit_does_not_wait_for_ever(brokers: Brokers, lookout: Lookout, mon
     brokers.failure = SILENT
     with pytest.raises(CommitFailed, match="no broker has confirmed"):
         lookout.confirm(lookout.ask())
+
+
+def test_a_lookout_that_breaks_ends_the_process(brokers: Brokers, lookout: Lookout) -> None:
+    """It must not stay quiet while nobody looks."""
+    lookout.confirm(lookout.ask())
+    brokers.failure = ValueError("not Kafka's")
+    with pytest.raises(ValueError, match="not Kafka's"):
+        lookout.confirm(lookout.ask())
+    with pytest.raises(ValueError, match="not Kafka's"):
+        lookout.heed()
 
 
 def test_a_refusal_is_an_answer(brokers: Brokers, lookout: Lookout, monkeypatch: pytest.MonkeyPatch) -> None:

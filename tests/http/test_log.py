@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import structlog
 
 from processor.log import Repeats, configure_logging, get_logger, kafka_logger, silence_kafka
 
@@ -28,7 +27,6 @@ def _undone() -> Iterator[None]:
     yield
     kafka_logger().filters.clear()
     kafka_logger().setLevel(logging.NOTSET)
-    structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
 
