@@ -99,7 +99,7 @@ def cases() -> list[Case]:
              lambda: chain((5000, 3), td(layers.Dense(8)), layers.LSTM(32), head)),
         Case("LSTM(16), Flatten over T = 1,000", lambda: flattened(1000), tumbling),
         Case("Bidirectional(LSTM(16)) over T = 100", lambda: both(100), window),
-        Case("Bidirectional(LSTM(16)) over T = 500", lambda: both(500), tumbling),
+        Case("Bidirectional(LSTM(16)) over T = 200", lambda: both(200), tumbling),
         Case("ConvLSTM2D(16) on 64x64x3", recurrent_images),
         Case("two Conv2D on 64x64x3, LSTM(32)", lambda: images(64)),
         Case("two Conv2D on 128x128x3, LSTM(32) over T = 30", lambda: images(128, 30)),

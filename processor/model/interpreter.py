@@ -58,26 +58,37 @@ def open_interpreter(
             if memory.shape != (size, *shape) or memory.dtype != dtype:
                 raise ValueError(f"{name} is {memory.dtype}{list(memory.shape)}, not {dtype}{[size, *shape]}")
     except (ValueError, RuntimeError) as error:
-        raise Incompatible(
-            f"The step graph of the artifact {artifact.directory} cannot be run with {size} rows.",
-            f"{error}",
-            "Convert the model again with this version.",
-        ) from error
+        raise _not_run(artifact, size, error) from error
     return interpreter, views
 
 
 def row_bytes(artifact: Artifact) -> int:
-    """The most memory that one more row takes in an interpreter: that of all tensors of the step graph."""
+    """The most memory that one more row takes in an interpreter: that of all tensors of the step graph.
+
+    Raises:
+        Incompatible: the step graph does not run.
+    """
     sizes = []
     for rows in (1, 2):
-        with _without_greeting():
-            interpreter = Interpreter(model_content=artifact.step_graph, num_threads=1)
-            for tensor in interpreter.get_input_details():
-                interpreter.resize_tensor_input(tensor["index"], (rows, *tensor["shape"][1:]), strict=True)
-            interpreter.allocate_tensors()
+        try:
+            with _without_greeting():
+                interpreter = Interpreter(model_content=artifact.step_graph, num_threads=1)
+                for tensor in interpreter.get_input_details():
+                    interpreter.resize_tensor_input(tensor["index"], (rows, *tensor["shape"][1:]), strict=True)
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _not_run(artifact, rows, error) from error
         details = interpreter.get_tensor_details()
         sizes.append(sum(int(np.prod(of["shape"])) * np.dtype(of["dtype"]).itemsize for of in details))
     return int(sizes[1] - sizes[0])
+
+
+def _not_run(artifact: Artifact, rows: int, error: Exception) -> Incompatible:
+    return Incompatible(
+        f"The step graph of the artifact {artifact.directory} cannot be run with {rows} rows.",
+        f"{error}",
+        "Convert the model again with this version.",
+    )
 
 
 _greeted = False

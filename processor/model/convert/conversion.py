@@ -90,13 +90,16 @@ def convert_model(
             progress("trying other modes", 0.0)
             raise with_other_modes(refusal, loaded.model, mode, length, time_axis) from refusal
         draft = _draft(loaded, built, step, tolerance, content, trained_length(built, time_axis))
-        budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
+        building = time.perf_counter() - began
+        budget = budget_of(thorough=thorough).after(building)
         truth = _truth(built, draft, budget)
         draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(draft, truth, examples, built.interface)
         certificate.apart = apart(built, draft.trained_length, given, time_axis)
         if certificate.passed:
-            draft = _with_other_modes(draft, loaded.model, time_axis, progress)
+            left = budget.whole - (time.perf_counter() - began)
+            if 4 * building < left:  # each trial builds a step, and none is offered that was not tried
+                draft = _with_other_modes(draft, loaded.model, time_axis, progress)
     if not certificate.passed:
         raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
     artifact = write_artifact(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from processor.model.artifact import HELD, STEPS, static_slot
 from processor.model.convert.rules import Piece, put
-from processor.model.convert.toggles import unrolled
+from processor.model.convert.toggles import folded, unrolled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ class WholeModel:
                 after += [] if following is None else [following]
                 value = value if entry.time == 1 else keras.ops.moveaxis(value, 1, entry.time)
             inputs.append(_typed(value, entry.dtype))
-        with unrolled(self.model):
+        with unrolled(self.model), folded(self.model):
             answers = keras.tree.flatten(
                 self.model(keras.tree.pack_sequence_as(self.structure, inputs), training=False)
             )

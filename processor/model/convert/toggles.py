@@ -119,7 +119,9 @@ def _at_once(layer: Any) -> Any:
     inner = layer.layer
 
     def rows(tensor: Any) -> Any:
-        return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], 0))
+        """[rows, samples, ...] -> [rows x samples, ...]"""
+        sizes = tensor.shape[2:]
+        return tf.reshape(tensor, (-1, *sizes) if None not in sizes else tf.concat([[-1], tf.shape(tensor)[2:]], 0))
 
     def called(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         options: dict[str, Any] = {}
@@ -127,11 +129,13 @@ def _at_once(layer: Any) -> Any:
             options["mask"] = rows(mask)
         if inner._call_has_training_arg:
             options["training"] = training
-        flat = rows(inputs)
-        flat.set_shape((None, *inputs.shape[2:]))
-        output = inner.call(flat, **options)
+        output = inner.call(rows(inputs), **options)
+        # Without a look at shapes where the length is known: LiteRT would have to move tensors for it.
+        sizes = (inputs.shape[1], *output.shape[1:])
+        if None not in sizes:
+            return tf.reshape(output, (-1, *sizes))
         answer = tf.reshape(output, tf.concat([tf.shape(inputs)[:2], tf.shape(output)[1:]], 0))
-        answer.set_shape((*inputs.shape[:2], *output.shape[1:]))
+        answer.set_shape((inputs.shape[0], *sizes))
         return answer
 
     return called
