@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _COPIES: Final = 2
 """TensorFlow holds a tensor twice at times: a loop's outputs, one by one and stacked."""
 
+_COPIES_OF_WEIGHTS: Final = 4
+"""In the model, its step graph, TensorFlow's constants and a twin."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -36,9 +39,11 @@ class Budget:
     held: int
     sequences: int
 
-    def after(self, spent: float) -> Budget:
-        """What is left for the certificate once loading and building took their time; never less than a quarter."""
-        return replace(self, seconds=max(self.seconds / 4, min(self.seconds, self.whole - spent)))
+    def after(self, spent: float, weights: int = 0) -> Budget:
+        """What is left for the certificate once loading and building took their time and the model's weights, in bytes,
+        their memory; never less than a quarter."""
+        seconds = max(self.seconds / 4, min(self.seconds, self.whole - spent))
+        return replace(self, seconds=seconds, held=max(self.held // 4, self.held - _COPIES_OF_WEIGHTS * weights))
 
     def stage(self, name: str) -> Stage:
         """The clock of one stage, which starts now."""

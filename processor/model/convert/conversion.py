@@ -83,7 +83,7 @@ def convert_model(
             given = given_sequences(examples, built.interface)
             progress("building the step graph", 0.0)
             step = plan(built.machine)
-            size = sum(4 * int(np.prod(weight.shape)) for weight in loaded.model.weights)
+            size = _size(loaded.model)
             refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
             content = flatbuffer(step, loaded.model.name)
         except ConversionRefused as refusal:
@@ -91,7 +91,7 @@ def convert_model(
             raise with_other_modes(refusal, loaded.model, mode, length, time_axis) from refusal
         draft = _draft(loaded, built, step, tolerance, content, trained_length(built, time_axis))
         building = time.perf_counter() - began
-        budget = budget_of(thorough=thorough).after(building)
+        budget = budget_of(thorough=thorough).after(building, size)
         truth = _truth(built, draft, budget)
         draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(draft, truth, examples, built.interface)
@@ -162,7 +162,7 @@ def verify_model(
         given = given_sequences(examples, built.interface)
         # The engine goes by the artifact's names, the sequences by the model's.
         checked = replace(artifact, inputs=built.interface.inputs, outputs=built.interface.outputs)
-        budget = budget_of(thorough=thorough).after(time.perf_counter() - began)
+        budget = budget_of(thorough=thorough).after(time.perf_counter() - began, _size(loaded.model))
         truth = _truth(built, checked, budget)
         checked, certificate = certify(checked, built, truth, given, budget, progress, loaded.described)
         certificate.labels = judge(checked, truth, examples, built.interface)
@@ -207,6 +207,11 @@ def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
         sample_bytes=max(1, one),
         held=budget.held,
     )
+
+
+def _size(model: Any) -> int:
+    """The bytes of its weights in float32."""
+    return sum(4 * int(np.prod(weight.shape)) for weight in model.weights)
 
 
 def _with_other_modes(draft: Artifact, model: Any, time_axis: TimeAxis, progress: Progress) -> Artifact:
