@@ -39,10 +39,11 @@ class Engine:
     """Steps the rows of an artifact's model.
 
     `max_rows` is the largest bucket, rounded up to a power of two, or what the artifact allows at the most; an artifact
-    that fixes its tile has no other.
+    that fixes its tile has no other. `held`: bytes of step graphs in its interpreters, each of which has a copy of the
+    weights; beyond it, the interpreter that was opened first is closed. None: all stay open.
     """
 
-    def __init__(self, artifact: Artifact, *, max_rows: int = 512) -> None:
+    def __init__(self, artifact: Artifact, *, max_rows: int = 512, held: int | None = None) -> None:
         if max_rows < 1:
             raise ValueError(f"max_rows is {max_rows}; it must be at least 1")
         self.artifact = artifact
@@ -53,6 +54,7 @@ class Engine:
         self._smallest = artifact.tile or 1
         self._largest = artifact.tile or 1 << (min(max_rows, artifact.most_rows or max_rows) - 1).bit_length()
         self._padding = max(1, _CALL_BYTES // len(artifact.step_graph))
+        self._most_open = None if held is None else max(1, held // len(artifact.step_graph))
         self._buckets: dict[int, _Bucket] = {}
 
     def initial_state(self, rows: int) -> Float32Array:
@@ -127,6 +129,8 @@ class Engine:
 
     def _bucket(self, size: int) -> _Bucket:
         if size not in self._buckets:
+            if len(self._buckets) == self._most_open:
+                del self._buckets[next(iter(self._buckets))]
             self._buckets[size] = _Bucket(self.artifact, size, self._words, self._float_words)
         return self._buckets[size]
 

@@ -119,6 +119,25 @@ class TestMemory:
         assert max(engine._buckets) == 8
         assert "1 to 8 rows" in report.certificate["checks"][0]["detail"]
 
+    def test_the_weights_count_and_an_engine_keeps_few_copies_of_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A model whose weights are large, beside what may be held: one interpreter at a time."""
+        opened: list[int] = []
+        original = Engine._bucket
+
+        def counted(engine: Engine, size: int) -> Any:
+            bucket = original(engine, size)
+            opened.append(len(engine._buckets))
+            return bucket
+
+        monkeypatch.setattr(Engine, "_bucket", counted)
+        monkeypatch.setattr(budget, "DEFAULT", dataclasses.replace(budget.DEFAULT, held=20_000))
+        report = processor.convert(models.sequential(layers.LSTM(32)), tmp_path / "artifact")
+        assert report.graph_bytes > 20_000
+        assert max(opened) == 1
+        assert report.passed
+
     def test_an_artifact_without_such_a_limit(self, tmp_path: Path) -> None:
         assert write_artifact(tmp_path / "artifact", **graphs.recurrent()).most_rows is None
 
@@ -171,6 +190,10 @@ class TestTime:
         assert thorough.seconds > default.seconds
         assert Budget(10, 8, 100, 1).after(7).seconds == 3
         assert Budget(10, 8, 100, 1).after(70).seconds == 2
+
+    def test_the_weights_take_memory_from_what_is_held(self) -> None:
+        assert Budget(10, 8, 100, 1).after(0, weights=10).held == 60
+        assert Budget(10, 8, 100, 1).after(0, weights=1000).held == 25
 
 
 class TestSpread:

@@ -189,6 +189,20 @@ def test_a_fixed_tile_is_the_only_number_of_rows_that_the_graph_ever_sees(engine
     assert set(engine._buckets) == {4}
 
 
+def test_no_more_interpreters_are_open_than_memory_allows(engine_of: MakeEngine) -> None:
+    """Each has a copy of the weights."""
+    whole = engine_of(graphs.recurrent(), max_rows=16)
+    held = 2 * len(whole.artifact.step_graph)
+    few = Engine(whole.artifact, max_rows=16, held=held)
+    for rows in (16, 1, 2, 8, 16, 1, 4, 31):
+        features, state = samples(rows)
+        (mine, mine_after), (truth, after) = few.step(features, state), whole.step(features, state)
+        assert (bits(mine["y"]), bits(mine_after)) == (bits(truth["y"]), bits(after))
+        assert len(few._buckets) <= 2
+    assert len(whole._buckets) == 5
+    assert Engine(whole.artifact, held=1).step(*samples(3))[1].shape == (3, 5)
+
+
 def test_warming_up_opens_all_buckets(engine_of: MakeEngine) -> None:
     engine = engine_of(graphs.recurrent(), max_rows=20)
     assert not engine._buckets

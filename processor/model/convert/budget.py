@@ -26,7 +26,7 @@ _COPIES: Final = 2
 """TensorFlow holds a tensor twice at times: a loop's outputs, one by one and stacked."""
 
 _COPIES_OF_WEIGHTS: Final = 4
-"""In the model, its step graph, TensorFlow's constants and a twin."""
+"""In the model, its step graph, TensorFlow's constants and a twin; an engine's copies are bounded by what is held."""
 
 
 @dataclass(frozen=True)

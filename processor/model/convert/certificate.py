@@ -156,14 +156,14 @@ def _with_tile(
 ) -> tuple[Artifact, Subject]:
     """The draft with the first tile size in which a row's bits are its own; none at all is the fastest."""
     most = effort.rows_at_once(draft)
-    probe = Subject(draft, random_sequences(interface, 1, _SEED), most)
+    probe = Subject(draft, random_sequences(interface, 1, _SEED), most, held=budget.held)
     stepped = min(effort.affordable(probe, budget), accuracy.longest_held(probe, budget))
     sequences = random_sequences(interface, effort.samples(draft, lengths, stepped), _SEED)
     certificate.sequences["random"] = ROWS
     for rank, tile in enumerate((None, *_TILES) if draft.tile is None else (draft.tile,)):
         progress("rows by themselves", rank / 4)
         tiled = dataclasses.replace(draft, tile=tile, most_rows=None if most == properties.MOST_ROWS else most)
-        subject = Subject(tiled, sequences, most, stepped)
+        subject = Subject(tiled, sequences, most, stepped, budget.held)
         finding = properties.rows_alone(subject, budget.stage("the step"))
         if finding.passed:
             break

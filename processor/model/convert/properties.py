@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.model.artifact import HELD, STEPS
+from processor.model.convert.budget import DEFAULT
 from processor.model.convert.sequences import Sequences, random_sequences
 from processor.model.engine import Engine
 
@@ -50,17 +51,19 @@ class Finding:
 class Subject:
     """An artifact's step under test, and sequences for its inputs.
 
-    most_rows: stepped at once; samples: of the sequences, as many are stepped where any will do.
+    most_rows: stepped at once; samples: of the sequences, as many are stepped where any will do; held: bytes of step
+    graphs in an engine at once.
     """
 
     artifact: Artifact
     sequences: Sequences
     most_rows: int = MOST_ROWS
     samples: int = SEQUENCE
+    held: int = DEFAULT.held
 
     def engine(self) -> Engine:
         """An engine that has stepped nothing yet."""
-        return Engine(self.artifact, max_rows=self.most_rows)
+        return Engine(self.artifact, max_rows=self.most_rows, held=self.held)
 
     def step(self, engine: Engine, samples: Features, state: Float32Array) -> tuple[Float32Array, Float32Array]:
         """All outputs flattened beside each other, and the new state: what is compared bit by bit."""
