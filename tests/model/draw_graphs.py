@@ -28,6 +28,8 @@ from model.peak import peak_afresh, peak_bytes
 from processor.model.convert import ConversionRefused, Obstacle
 
 SAMPLES = 7
+WINDOW = 4
+"""The length of a window over a model that has none of its own."""
 
 
 def reason(refusal: ConversionRefused) -> str:
@@ -39,11 +41,26 @@ def reason(refusal: ConversionRefused) -> str:
 
 
 def outcome(model: Any, directory: Path) -> str:
-    """Converts a model, and holds the artifact against it by other means than the certificate; or why it is refused."""
+    """Converts a model, and holds the artifact against it by other means than the certificate; or why it is refused.
+
+    A refused model that is offered the mode `window` is converted so, and held against the model there.
+    """
+    length = model.inputs[0].shape[1]
     try:
         report = processor.convert(model, directory / "a", force=True)
     except ConversionRefused as refusal:
-        return reason(refusal)
+        found, steps = reason(refusal), length or WINDOW
+        if not any("mode='window'" in remedy for remedy in refusal.remedies):
+            return found
+        report = processor.convert(model, directory / "a", mode="window", length=steps, force=True)
+        hold(model, report, directory / "a", [(t - steps, t) for t in range(steps, SAMPLES + 1)])
+        return f"{found}, then window"
+    hold(model, report, directory / "a", [(0, t) for t in range(1, SAMPLES + 1) if length in (None, t)])
+    return "converted"
+
+
+def hold(model: Any, report: Any, directory: Path, spans: list[tuple[int, int]]) -> None:
+    """The artifact's answer after each span (start, stop) of samples, against the model's to the span alone."""
     rng = np.random.default_rng(11)
     x = {
         spec.name: rng.integers(0, 7, (3, SAMPLES)).astype(np.int32)
@@ -53,19 +70,17 @@ def outcome(model: Any, directory: Path) -> str:
     }
     for values in x.values():
         values[0, 2], values[1, :2] = 0, 0  # missing, where the model heeds that
-    got = processor.load(directory / "a").run(x)
+    got = processor.load(directory).run(x)
     answers = list(got.values()) if isinstance(got, dict) else [got]
-    length = model.inputs[0].shape[1]
-    for t in range(1, SAMPLES + 1) if length is None else [length]:
-        inputs = [x[spec.name][:, :t] for spec in report.inputs]
-        known = keras.tree.flatten(model(inputs if len(inputs) > 1 else inputs[0], training=False))
+    for start, stop in spans:
+        inputs = [x[spec.name][:, start:stop] for spec in report.inputs]
+        known = keras.tree.flatten(model(inputs if len(model.inputs) > 1 else inputs[0], training=False))
         for mine, spec, output in zip(answers, report.outputs, known, strict=True):
             truth = np.asarray(output)
             truth = truth[:, -1] if truth.ndim > 1 + len(spec.shape) else truth
             finite = np.isfinite(truth)
-            error = np.abs(mine[:, t - 1][finite] - truth[finite]) / np.maximum(1, np.abs(truth[finite]))
+            error = np.abs(mine[:, stop - 1][finite] - truth[finite]) / np.maximum(1, np.abs(truth[finite]))
             assert error.size == 0 or error.max() <= 2e-5
-    return "converted"
 
 
 def drawn(seed: int) -> str:

@@ -48,7 +48,8 @@ def model(draw: Draw) -> Any:
         sequences = [layers.Concatenate()(sequences)]
     outputs = [layers.Dense(draw(_UNITS), draw(_ACTIVATIONS))(_end(draw, x)) for x in sequences[:2]]
     outputs += [layers.Dense(2)(x) for x in others[: 2 - len(outputs)]]
-    return models.lively(keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0]), seed=draw(range(5)))
+    structure = [some if len(some) > 1 else some[0] for some in (inputs, outputs)]
+    return models.lively(keras.Model(*structure), seed=draw(range(5)))
 
 
 def _input(draw: Draw, length: int | None, rank: int) -> Any:
@@ -59,7 +60,7 @@ def _input(draw: Draw, length: int | None, rank: int) -> Any:
 
 def _begin(draw: Draw, x: Any) -> Any:
     if len(x.shape) == 2:
-        return layers.Embedding(7, 3, mask_zero=draw((True, False)))(x)
+        return layers.Embedding(draw((7, 2000)), 3, mask_zero=draw((True, False)))(x)
     return layers.Masking(draw((0.0, 0.5)))(x) if draw((True, False, False)) else x
 
 
@@ -98,6 +99,38 @@ def _reaching(draw: Draw, x: Any, _: list[Any]) -> Any:
     size = draw((2, 3))
     window = draw((layers.MaxPooling1D, layers.AveragePooling1D))
     return window(size, strides=1)(layers.ZeroPadding1D((size - 1, 0))(x))
+
+
+def _image(draw: Draw, x: Any, _: list[Any]) -> Any:
+    """Each sample spread out over one axis more, for convolutions and pools of two axes."""
+    y, padding, time = layers.Reshape((-1, x.shape[-1], 1))(x), draw(("same", "valid")), 1
+    if padding == "valid":
+        time = draw((1, 2))
+        y = layers.ZeroPadding2D(((time - 1, 0), (1, 0)))(y)
+    kernel = (time, draw((1, 2)))
+    kinds = (layers.DepthwiseConv2D(kernel, padding=padding), layers.SeparableConv2D(2, kernel, padding=padding))
+    y = draw((layers.Conv2D(draw(_UNITS), kernel, padding=padding), *kinds))(y)
+    window = draw((layers.MaxPooling2D, layers.AveragePooling2D))
+    y = window((1, 2), padding="same")(y)
+    return draw((layers.Reshape((-1, y.shape[2] * y.shape[3])), layers.TimeDistributed(layers.Flatten())))(y)
+
+
+def _inside(draw: Draw, x: Any, _: list[Any]) -> Any:
+    """Layers in TimeDistributed, with axes and loops of their own."""
+    each, features = layers.TimeDistributed, x.shape[-1]
+    x = ops.tanh(x)  # an operation hands no mask on: one of samples would be handed in, where it is none
+    kinds = (
+        [layers.Reshape((features, 1)), _recurrent(draw)],
+        [layers.RepeatVector(2), layers.Bidirectional(_recurrent(draw, return_sequences=True)), layers.Flatten()],
+        [layers.Reshape((features, 1)), layers.TimeDistributed(layers.Dense(2, "relu")), layers.Flatten()],
+        [layers.Dense(3), layers.BatchNormalization(), layers.Dropout(0.3), layers.UnitNormalization()],
+    )
+    chain = draw(kinds)
+    if draw((True, False)):
+        return each(keras.Sequential([keras.Input((features,)), *chain]))(x)
+    for layer in chain:
+        x = each(layer)(x)
+    return x
 
 
 def _residual(_: Draw, x: Any, __: list[Any]) -> Any:
@@ -152,22 +185,23 @@ def _forbidden(draw: Draw, x: Any, _: list[Any]) -> Any:
         layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
         layers.Conv1D(2, 3, padding="same"),
         layers.LSTM(2, return_sequences=True, go_backwards=True),
-        layers.Softmax(axis=1),
+        lambda v: ops.softmax(v, axis=1),  # the layer of that name does not run in Keras on a masked sequence
     )
     return draw(kinds)(x)
 
 
 _STEPS = (
     _memory, _memory, _memory, _cells, _pointwise, _pointwise, _pointwise, _reaching, _reaching, _residual, _shared,
-    _shared, _nested, _operation, _operation, _running, _forbidden,
-    # New ones come last: seeds that the tests know draw from those above.
-    _block,
+    _shared, _nested, _operation, _operation, _running, _forbidden, _block, _image, _image, _inside,
 )  # fmt: skip
 
 
 def _timeless(draw: Draw, x: Any) -> Any:
     """One more layer over what is left when time is gone [B, F]."""
     kinds = (layers.Dense(3, "relu"), layers.BatchNormalization(), layers.LeakyReLU(), layers.Dropout(0.2))
+    if draw((True, False, False)):  # a decoder
+        decoded = _recurrent(draw, return_sequences=True)(layers.RepeatVector(draw((2, 3)))(x))
+        return layers.Flatten()(layers.TimeDistributed(layers.Dense(2))(decoded))
     return draw(kinds)(x)
 
 
