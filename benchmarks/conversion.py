@@ -91,7 +91,7 @@ def cases() -> list[Case]:
         Case("TimeDistributed(Conv2D(8)) on 16x16x3, LSTM(16)", small_images),
         Case("EinsumDense, TimeDistributed(Sequential), GRU(8)", with_model_inside),
         Case("next word of 20,000", lambda: tokens(20_000, 128)),
-        Case("next word of 20,000 at each position", lambda: tokens(20_000, 64, each=True)),
+        Case("next word of 20,000 at each checkpoint", lambda: tokens(20_000, 64, each=True)),
         Case("next word of 50,000", lambda: tokens(50_000, 256)),
         Case("LSTM(32) over T = 10", lambda: chain((10, 3), layers.LSTM(32), head)),
         Case("LSTM(32) over T = 5,000", lambda: chain((5000, 3), layers.LSTM(32), head)),

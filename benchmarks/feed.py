@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from processor.dev.load import partition_of
 from processor.kafka.client import Producer
+from processor.trial.load import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 
 from benchmarks.feed import PARTITIONS
-from processor.dev.load import partition_of
 from processor.kafka.client import OFFSET_END, Consumer, Producer, TopicPartition
+from processor.trial.load import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.rig import Rig
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 _KEYS = 10_000
 _TICK_SECONDS = 0.005

@@ -12,7 +12,7 @@ from benchmarks.rig import Rig, memory_for, stepped
 from processor.kafka.client import OFFSET_END, Consumer, TopicPartition
 
 if TYPE_CHECKING:
-    from processor.dev.process import ProcessorProcess
+    from processor.trial.process import ProcessorProcess
 
 
 @dataclass(frozen=True, slots=True)

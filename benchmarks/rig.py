@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.feed import PARTITIONS, Feed, write
-from processor.dev.kafka import EmbeddedKafka
-from processor.dev.process import ProcessorProcess
 from processor.model.artifact import load_artifact
 from processor.model.convert import convert
 from processor.model.convert.example import train
+from processor.trial.kafka import EmbeddedKafka
+from processor.trial.process import ProcessorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -27,7 +27,7 @@ ENVIRONMENT_VARIABLE: Final = "PROCESSOR_FAILPOINTS"
 
 COMMIT: Final = (
     "commit.produced",  # after step 1: outputs and dead letters lie in the open transaction
-    "commit.snapshot",  # after step 2: records and positions were produced to the changelog
+    "commit.snapshot",  # after step 2: records and checkpoints were produced to the changelog
     "commit.flushed",  # after step 3: everything was delivered
     "commit.offsets",  # inside step 4: the offsets are in the transaction, which is not committed yet
     "commit.committed",  # after step 4: Kafka has it, the store does not
@@ -40,8 +40,8 @@ ASSIGN: Final = (
     "assign.opened",  # its store is open
     "assign.restoring",  # after each slice of the changelog
     "assign.restored",  # the store is at the changelog's end
-    "assign.started",  # the first offset and position of a new group were committed
-    "assign.located",  # the committed offset is known, and agrees with the position
+    "assign.started",  # the first offset and checkpoint of a new group were committed
+    "assign.located",  # the committed offset is known, and agrees with the checkpoint
     "assign.sought",  # the input was sought to `replay_from`
     "assign.replaying",  # after each slice of the replay
     "assign.running",  # the replay is over
@@ -53,12 +53,12 @@ REVOKE: Final = (
 )
 RESET: Final = (
     "reset.held",  # the group is held; nothing was changed
-    "reset.begun",  # every partition has a position that says so
+    "reset.begun",  # every partition has a checkpoint that says so
     "reset.wiped",  # the stores of this machine are gone
     "reset.emptying",  # after each commit of deletions
     "reset.emptied",  # no state is left in the changelog
-    "reset.placed",  # at_least_once alone: the group's offsets are set, the positions are not
-    "reset.done",  # after the positions
+    "reset.placed",  # at_least_once alone: the group's offsets are set, the checkpoints are not
+    "reset.done",  # after the checkpoints
 )
 NAMES: Final = COMMIT + ASSIGN + REVOKE + RESET
 

@@ -25,6 +25,14 @@ NO_TIME: Final = -(2**63)
 """The time of a key (and of a stream) of which no event was seen: below every legal time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where in the input a partition stands, in memory: the next offset to step, and the stream time before it (ms)."""
+
+    offset: int
+    stream_time: int = NO_TIME
+
+
 class Reason(StrEnum):
     """Why an event went to the dead-letter topic: the closed list of `processor.reason`."""
 

@@ -11,14 +11,14 @@ import hypothesis
 import pytest
 import structlog
 
-from processor.dev.kafka import require_installed
 from processor.errors import ConfigError
+from processor.trial.kafka import require_installed
 from shared_kafka import shared_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
     TopicFactory = Callable[..., str]
 

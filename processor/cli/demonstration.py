@@ -26,8 +26,8 @@ def demo(
 
     Ends with 0 when nothing was lost, doubled or different. Needs the extras `convert` and `dev`.
     """
-    from processor.dev import demo as demonstration
     from processor.log import silence_kafka
+    from processor.trial import demo as demonstration
 
     silence_kafka()
     # What is not asked for is left to the demo's own defaults.

@@ -45,8 +45,8 @@ def run(
     """Run the processor: read samples, answer each with a probability, until SIGTERM or Ctrl-C."""
     loaded = load(file, overrides)
     settings = loaded.settings
-    from processor import service
     from processor.log import configure_logging, get_logger
+    from processor.runtime import service
 
     configure_logging(settings.log.format, settings.log.level)
     try:

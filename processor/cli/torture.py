@@ -44,9 +44,9 @@ def torture(
 
     Needs the extra `dev`; also `convert`, with --model or without --artifact.
     """
-    from processor.dev import torture as tormentor
     from processor.errors import ConfigError
     from processor.log import silence_kafka
+    from processor.trial import torture as kill_matrix
 
     if model is not None and artifact is None:
         raise ConfigError("--model was given without --artifact.", "", "Name the artifact that was made from it.")
@@ -64,4 +64,4 @@ def torture(
         "report": report,
     }
     asked = {name: wish for name, wish in wishes.items() if wish is not None}
-    raise typer.Exit(tormentor.run(tormentor.Wishes(**asked), directory=directory, keep=keep))
+    raise typer.Exit(kill_matrix.run(kill_matrix.Wishes(**asked), directory=directory, keep=keep))

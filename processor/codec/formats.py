@@ -41,16 +41,16 @@ class PredictionEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class EventFormat:
     """One format: how its values are read, and how its predictions are written (None: it can't be used there)."""
 
     values: Callable[[Sequence[TensorSpec]], ValueDecoder] | None
     predictions: Callable[[Sequence[TensorSpec], str], PredictionEncoder] | None
 
 
-FORMATS: Final[Mapping[str, Format]] = {
-    "json": Format(values=JsonValueDecoder, predictions=JsonPredictionEncoder),
-    "float32": Format(values=Float32ValueDecoder, predictions=Float32PredictionEncoder),
+FORMATS: Final[Mapping[str, EventFormat]] = {
+    "json": EventFormat(values=JsonValueDecoder, predictions=JsonPredictionEncoder),
+    "float32": EventFormat(values=Float32ValueDecoder, predictions=Float32PredictionEncoder),
 }
 
 

@@ -36,7 +36,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "enable.idempotence": _IDEMPOTENT,
     "acks": _IDEMPOTENT,
     "request.required.acks": _IDEMPOTENT,
-    "delivery.report.only.error": "The place of a position record in the changelog is told by its delivery report.",
+    "delivery.report.only.error": "The place of a checkpoint record in the changelog is told by its delivery report.",
     "partition.assignment.strategy": "Partitions come and go one by one (cooperative-sticky), and the others go on.",
 }
 """Property -> why no user may set it."""

@@ -44,7 +44,7 @@ Origin = Literal["default", "file", "environment", "--set"]
 _PATH_PROPERTIES: Final = frozenset(f"ssl.{what}.location" for what in ("ca", "certificate", "key", "keystore", "crl"))
 
 
-class Entry(NamedTuple):
+class GivenValue(NamedTuple):
     """One given value: where it comes from, and what its user called that place."""
 
     value: Any
@@ -72,7 +72,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Sequ
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     problems: list[Problem] = []
-    entries: dict[str, Entry] = {}
+    entries: dict[str, GivenValue] = {}
     if path is not None:
         entries |= _from_file(path, problems)
     entries |= _from_environment(environ, problems)
@@ -87,7 +87,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Sequ
     return Loaded(settings, origins, path)
 
 
-def _from_file(path: Path, problems: list[Problem]) -> dict[str, Entry]:
+def _from_file(path: Path, problems: list[Problem]) -> dict[str, GivenValue]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -106,7 +106,7 @@ def _from_file(path: Path, problems: list[Problem]) -> dict[str, Entry]:
     entries = {}
     for name, value in _flattened(document):
         if _is_known(name):
-            entries[name] = Entry(_beside(path.parent, name, value), "file", str(path))
+            entries[name] = GivenValue(_beside(path.parent, name, value), "file", str(path))
         else:
             problems.append(_unknown(name, str(path)))
     return entries
@@ -143,7 +143,7 @@ def _beside(folder: Path, name: str, value: Any) -> Any:
     return str(folder / value) if is_path and isinstance(value, str) and value else value
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, Entry]:
+def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, GivenValue]:
     flat_names = {name.replace(".", "_").upper(): name for name in fields()}
     entries = {}
     for variable in sorted(environ):
@@ -152,7 +152,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> di
             continue
         name = _dotted(rest)
         if name is not None and _is_known(name):
-            entries[name] = Entry(_typed(name, environ[variable]), "environment", variable)
+            entries[name] = GivenValue(_typed(name, environ[variable]), "environment", variable)
         elif name is not None:
             problems.append(_unknown(name, variable))
         elif rest in flat_names:
@@ -178,7 +178,7 @@ def _dotted(rest: str) -> str | None:
     return ".".join(parts)
 
 
-def _from_overrides(overrides: Sequence[str], problems: list[Problem]) -> dict[str, Entry]:
+def _from_overrides(overrides: Sequence[str], problems: list[Problem]) -> dict[str, GivenValue]:
     entries = {}
     for override in overrides:
         name, separator, text = override.partition("=")
@@ -186,7 +186,7 @@ def _from_overrides(overrides: Sequence[str], problems: list[Problem]) -> dict[s
         if not separator:
             problems.append(Problem(f"--set {override} has no value.", "Its form is --set section.name=value."))
         elif _is_known(name):
-            entries[name] = Entry(_typed(name, text), "--set", "--set")
+            entries[name] = GivenValue(_typed(name, text), "--set", "--set")
         else:
             problems.append(_unknown(name, "--set"))
     return entries
@@ -216,7 +216,7 @@ def _unknown(name: str, source: str) -> Problem:
     return Problem(f"There is no setting {name!r}.", f"It comes from {source}.", hint)
 
 
-def _validated(entries: Mapping[str, Entry], problems: list[Problem]) -> Settings | None:
+def _validated(entries: Mapping[str, GivenValue], problems: list[Problem]) -> Settings | None:
     tree: dict[str, dict[str, Any]] = {}
     for name, entry in entries.items():
         found = property_of(name)
@@ -241,6 +241,6 @@ def _name_of(location: tuple[int | str, ...]) -> str:
     return f"{name}.{location[2]}" if name in free_tables() and len(location) > 2 else name
 
 
-def _wrong(name: str, entry: Entry) -> Problem:
+def _wrong(name: str, entry: GivenValue) -> Problem:
     given = MASK if is_secret(name) else repr(entry.value)
     return Problem(f"{name} is {given}, from {entry.source}.", f"It must be {allowed(name)}.")

@@ -29,7 +29,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Slice(Protocol):
-    """What a slice counted (processor.pipeline.Produced)."""
+    """What a slice counted (processor.stepping.pipeline.Produced)."""
 
     @property
     def events(self) -> int: ...
@@ -46,7 +46,7 @@ class Slice(Protocol):
 
 
 class Commit(Protocol):
-    """What a commit did (processor.commit.Committed)."""
+    """What a commit did (processor.recovery.commit.Committed)."""
 
     @property
     def partitions(self) -> int: ...

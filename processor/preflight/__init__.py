@@ -10,10 +10,10 @@ from processor.kafka.admin import Admin
 from processor.kafka.properties import refusal, without_effect
 from processor.log import get_logger
 from processor.model.artifact import load_artifact, state_size
-from processor.preflight.checks import Found, client_message_bytes, topic_findings
+from processor.preflight.checkpoints import states_finding
+from processor.preflight.checks import FoundTopics, client_message_bytes, topic_findings
 from processor.preflight.findings import Finding, exit_code, render
 from processor.preflight.machine import disk_finding, held_findings
-from processor.preflight.places import place_finding
 from processor.preflight.sample import DEFAULT_SAMPLE, sample_findings
 from processor.preflight.topics import (
     BUDGET_SECONDS,
@@ -84,7 +84,7 @@ def require(settings: Settings) -> Topology:
     return _topology(settings, found)
 
 
-def _topology(settings: Settings, found: Found) -> Topology:
+def _topology(settings: Settings, found: FoundTopics) -> Topology:
     most = client_message_bytes(settings)
     written = (_capped(found.of(role), most) for role in ("output", "dead_letter", "changelog"))
     return Topology(_there(found.input), *written)
@@ -150,7 +150,7 @@ def _topics(settings: Settings, artifact: Artifact | None, sample: int) -> list[
             if artifact is not None and not any(finding.verdict == "error" for finding in findings):
                 facts = _topology(settings, found)
                 findings.append(
-                    place_finding(settings, artifact, facts, admin, BUDGET_SECONDS, is_running=bool(members))
+                    states_finding(settings, artifact, facts, admin, BUDGET_SECONDS, is_running=bool(members))
                 )
             if sample and artifact is not None and found.input is not None:
                 count = found.input.partitions

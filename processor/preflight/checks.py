@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from processor.config import producer_properties
 from processor.preflight.findings import Finding, error
-from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 from processor.state.record import HEADER_BYTES
+from processor.stepping.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ _SHORT_TOMBSTONES_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTopics:
     """The four topics as they are; None for one that is not there."""
 
     input: TopicFacts | None
@@ -66,7 +66,7 @@ def topic_names(settings: Settings) -> dict[Role, str]:
     }
 
 
-def topic_findings(settings: Settings, found: Found, words: int | None) -> list[Finding]:
+def topic_findings(settings: Settings, found: FoundTopics, words: int | None) -> list[Finding]:
     """All that can be said of the topics. words: of one state; None where the artifact is not to be had."""
     return [
         *_existence(settings, found),
@@ -81,7 +81,7 @@ def topic_findings(settings: Settings, found: Found, words: int | None) -> list[
     ]
 
 
-def _existence(settings: Settings, found: Found) -> Iterator[Finding]:
+def _existence(settings: Settings, found: FoundTopics) -> Iterator[Finding]:
     for role, name in topic_names(settings).items():
         facts = found.of(role)
         if facts is None:
@@ -97,7 +97,7 @@ def _existence(settings: Settings, found: Found) -> Iterator[Finding]:
             yield Finding(f"{role} topic", "ok", f"{name}: {partitions}.", topic=name)
 
 
-def _partition_counts(found: Found) -> Iterator[Finding]:
+def _partition_counts(found: FoundTopics) -> Iterator[Finding]:
     if found.input is None:
         return
     for role in ("output", "changelog"):
@@ -116,7 +116,7 @@ def _partition_counts(found: Found) -> Iterator[Finding]:
             )
 
 
-def _input_policy(settings: Settings, found: Found) -> Iterator[Finding]:
+def _input_policy(settings: Settings, found: FoundTopics) -> Iterator[Finding]:
     if found.input is None or "compact" not in found.input.cleanup_policy:
         return
     if settings.state.snapshot_interval_seconds > 0:
@@ -137,7 +137,7 @@ def _input_policy(settings: Settings, found: Found) -> Iterator[Finding]:
         )
 
 
-def _input_retention(settings: Settings, found: Found) -> Iterator[Finding]:
+def _input_retention(settings: Settings, found: FoundTopics) -> Iterator[Finding]:
     facts = found.input
     if facts is None or "delete" not in facts.cleanup_policy or facts.retention_ms < 0:
         return
@@ -161,7 +161,7 @@ def _input_retention(settings: Settings, found: Found) -> Iterator[Finding]:
         )
 
 
-def _changelog_policy(found: Found) -> Iterator[Finding]:
+def _changelog_policy(found: FoundTopics) -> Iterator[Finding]:
     facts = found.changelog
     if facts is None:
         return
@@ -187,7 +187,7 @@ def _changelog_policy(found: Found) -> Iterator[Finding]:
         )
 
 
-def _other_policies(found: Found) -> Iterator[Finding]:
+def _other_policies(found: FoundTopics) -> Iterator[Finding]:
     for facts, what in ((found.output, "predictions"), (found.dead_letter, "dead letters")):
         if facts is not None and "compact" in facts.cleanup_policy:
             yield Finding(
@@ -211,7 +211,7 @@ def record_bytes(words: int) -> int:
     return HEADER_BYTES + 4 * words + KAFKA_RECORD_OVERHEAD_BYTES
 
 
-def _record_size(settings: Settings, found: Found, words: int | None) -> Iterator[Finding]:
+def _record_size(settings: Settings, found: FoundTopics, words: int | None) -> Iterator[Finding]:
     if found.changelog is None or words is None:
         return
     topic, needed = found.changelog, record_bytes(words)
@@ -232,7 +232,7 @@ def _record_size(settings: Settings, found: Found, words: int | None) -> Iterato
                 yield Finding("record size", "warning", fact, late, hint, topic=topic.name)
 
 
-def _replicas(found: Found) -> Iterator[Finding]:
+def _replicas(found: FoundTopics) -> Iterator[Finding]:
     for facts in (found.output, found.dead_letter, found.changelog):
         if facts is not None and facts.min_insync_replicas > facts.replicas:
             least = facts.min_insync_replicas
@@ -245,7 +245,7 @@ def _replicas(found: Found) -> Iterator[Finding]:
             )
 
 
-def _rights(found: Found) -> Iterator[Finding]:
+def _rights(found: FoundTopics) -> Iterator[Finding]:
     for role, needed in NEEDED_RIGHTS.items():
         facts = found.of(role)
         # A broker that says nothing about rights is no broker that grants none.

@@ -8,8 +8,8 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 from processor.errors import ProcessorError, Unavailable
-from processor.http import refuse_address
 from processor.preflight.findings import Finding, error
+from processor.runtime.http import refuse_address
 from processor.state.store import refuse_held
 
 if TYPE_CHECKING:

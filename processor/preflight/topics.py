@@ -13,7 +13,7 @@ from processor.errors import ProcessorError, Unavailable
 from processor.kafka.admin import Admin, TopicSpec
 from processor.kafka.properties import refusal
 from processor.model.artifact import load_artifact
-from processor.preflight.checks import SETTINGS, Found, Role, record_bytes, topic_findings, topic_names
+from processor.preflight.checks import SETTINGS, FoundTopics, Role, record_bytes, topic_findings, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,12 +145,12 @@ def apply_topics(settings: Settings, partitions: int = DEFAULT_PARTITIONS) -> To
         return _plan(settings, _settled(settings, admin), partitions, made)
 
 
-def describe(settings: Settings, admin: Admin) -> Found:
+def describe(settings: Settings, admin: Admin) -> FoundTopics:
     """The four topics as they are now. Raises Unavailable, ConfigError."""
-    return Found(**{role: admin.describe_topic(name) for role, name in topic_names(settings).items()})
+    return FoundTopics(**{role: admin.describe_topic(name) for role, name in topic_names(settings).items()})
 
 
-def _settled(settings: Settings, admin: Admin) -> Found:
+def _settled(settings: Settings, admin: Admin) -> FoundTopics:
     """The topics, once the brokers that are asked know the new ones too."""
     deadline = time.monotonic() + BUDGET_SECONDS
     while True:
@@ -163,7 +163,7 @@ def _settled(settings: Settings, admin: Admin) -> Found:
         time.sleep(0.05)
 
 
-def _plan(settings: Settings, found: Found, partitions: int, made: frozenset[str] = frozenset()) -> TopicPlan:
+def _plan(settings: Settings, found: FoundTopics, partitions: int, made: frozenset[str] = frozenset()) -> TopicPlan:
     words = _words(settings)
     findings = topic_findings(settings, found, words)
     count = _partitions(found, partitions)
@@ -176,7 +176,7 @@ def _plan(settings: Settings, found: Found, partitions: int, made: frozenset[str
     return TopicPlan(tuple(topics))
 
 
-def _partitions(found: Found, default: int) -> int:
+def _partitions(found: FoundTopics, default: int) -> int:
     """The count that input, output and changelog share: the input's, or that of what else is there already."""
     there = [facts for facts in (found.input, found.output, found.changelog) if facts]
     return there[0].partitions if there else default

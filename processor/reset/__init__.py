@@ -1,15 +1,15 @@
 """Reset: the remedy that several refusals name. All states are emptied, and the group is put where it is to go on.
 
     1. Hold the group: this process becomes its only member, so that the brokers refuse what anybody else commits.
-    2. A position that says `resetting` for each partition. From here on `run` refuses, until 5.
+    2. A checkpoint that says `resetting` for each partition. From here on `run` refuses, until 5.
     3. The stores of this machine are wiped.
     4. Each state's record in the changelog is deleted, by tombstones: offsets only ever go forward, so that a store on
        another machine comes right by restoring the changelog's tail, as after any absence.
-    5. The positions and the group's offsets from which all goes on.
+    5. The checkpoints and the group's offsets from which all goes on.
 
 `exactly_once`: 2 and 5 are one transaction each, 4 is several, and all of them carry the group's offsets, so that the
 brokers ask whether this process is still the member that it was. `at_least_once` has no transactions: the offsets of 5
-come before its positions. Killed anywhere: before 2 nothing has happened, after 5 everything, and between them `run`
+come before its checkpoints. Killed anywhere: before 2 nothing has happened, after 5 everything, and between them `run`
 refuses, and a second reset does all of it anew. Each gap is a failpoint, named `reset.*`.
 """
 
@@ -23,29 +23,29 @@ from processor import failpoints
 from processor.config import reader_properties
 from processor.errors import ConfigError, Unavailable
 from processor.failpoints import failpoint
-from processor.identity import identity_of
 from processor.kafka.admin import Admin
 from processor.kafka.client import KafkaException
 from processor.kafka.retry import CommitFailed
 from processor.model.artifact import load_artifact
 from processor.preflight import require
+from processor.recovery.changelog import ChangelogReader
+from processor.recovery.identity import identity_of
 from processor.reset.changelog import keys_of_states
 from processor.reset.group import HeldGroup, refuse_members
 from processor.reset.plan import PartitionReset, Reset, Way, look
 from processor.reset.writing import Transactions, Untransacted, Writing
-from processor.service import producing
-from processor.state.changelog import ChangelogReader
-from processor.state.position import Position
-from processor.state.record import POSITION_KEY
+from processor.runtime.service import producing
+from processor.state.checkpoint import Checkpoint
+from processor.state.record import CHECKPOINT_KEY
 from processor.state.store import StateDirectory, Store
 from processor.types import NO_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from processor.commit import Identity
     from processor.config import Settings
     from processor.preflight import Topology
+    from processor.recovery.commit import Identity
 
     Progress = Callable[[str, float], None]
 
@@ -167,8 +167,8 @@ class _Work:
     def begin(self) -> None:
         """2. From here on, `run` refuses. The place is kept, for a second reset that goes another way."""
         for part in self.now.partitions:
-            position = self._position(part.place, part.place, part.place_topic_id, resetting=True)
-            self.writing.send(part.partition, [POSITION_KEY], [position])
+            checkpoint = self._checkpoint(part.place, part.place, part.place_topic_id, resetting=True)
+            self.writing.send(part.partition, [CHECKPOINT_KEY], [checkpoint])
         self.writing.commit(self._places)
         failpoint("reset.begun")
 
@@ -210,14 +210,14 @@ class _Work:
         """5."""
         self.group.look()
         parts = self.now.partitions
-        positions = {
-            part.partition: self._position(part.replay_from, part.after, self.identity.topic_id) for part in parts
+        checkpoints = {
+            part.partition: self._checkpoint(part.replay_from, part.after, self.identity.topic_id) for part in parts
         }
-        self.writing.place(positions, {part.partition: part.after for part in parts})
+        self.writing.place(checkpoints, {part.partition: part.after for part in parts})
         failpoint("reset.done")
 
-    def _position(self, replay_from: int, committed: int, topic_id: str, *, resetting: bool = False) -> bytes:
-        return Position(
+    def _checkpoint(self, replay_from: int, committed: int, topic_id: str, *, resetting: bool = False) -> bytes:
+        return Checkpoint(
             replay_from=replay_from,
             stream_time=NO_TIME,
             committed=committed,

@@ -13,9 +13,9 @@ from rich.text import Text
 from processor.config import reader_properties
 from processor.errors import ConfigError, Incompatible, StateCorrupt
 from processor.kafka.group import committed_offsets
-from processor.state.changelog import ChangelogReader
-from processor.state.newest import newest_positions
-from processor.state.position import Position
+from processor.recovery.changelog import ChangelogReader
+from processor.recovery.newest_checkpoints import newest_checkpoints
+from processor.state.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ class PartitionReset:
 
     partition: int
     committed: int | None  # the group's offset; None where it has none
-    place: int  # where the group stands: its offset, else its position's, else the partition's beginning
+    place: int  # where the group stands: its offset, else its checkpoint's, else the partition's beginning
     place_topic_id: str  # of the input topic that the place speaks of
     after: int  # the group's offset then: what lies at or above it is published
     replay_from: int  # what lies between here and `after` is stepped without publishing
@@ -135,29 +135,29 @@ def look(settings: Settings, way: Way, facts: Topology, admin: Admin) -> Reset:
     ends = admin.high_watermarks(facts.changelog.name, numbers)
     reader = ChangelogReader(reader_properties(settings), facts.changelog.name, facts.changelog.topic_id)
     try:
-        records = newest_positions(reader, lows, ends, budget)
+        records = newest_checkpoints(reader, lows, ends, budget)
     finally:
         reader.close()
-    positions = dict(_readable(records))
+    checkpoints = dict(_readable(records))
     first = admin.low_watermarks(facts.input.name, numbers)
     end = admin.high_watermarks(facts.input.name, numbers)
     has_store = {number: (settings.state.directory / f"partition-{number}").exists() for number in numbers}
-    has_begun = bool(positions) or any(offset is not None for offset in committed.values())
+    has_begun = bool(checkpoints) or any(offset is not None for offset in committed.values())
     if not has_begun and (way.keeps_the_place or not any(has_store.values())):
         raise _unknown_group(settings, has_store=any(has_store.values()))
     parts = []
     for number in numbers:
-        position = positions.get(number)
+        checkpoint = checkpoints.get(number)
         # A partition without a place has come to the topic later than the others, or was about to be begun.
-        place = _place(committed[number], position, first[number])
+        place = _place(committed[number], checkpoint, first[number])
         if way.keeps_the_place:
-            _check_place(number, place, end[number], position, facts.input.topic_id)
+            _check_place(number, place, end[number], checkpoint, facts.input.topic_id)
         after = {Way.TO_START: first[number], Way.TO_END: end[number]}.get(way, max(place, first[number]))
         part = PartitionReset(
             partition=number,
             committed=committed[number],
             place=place,
-            place_topic_id=position.topic_id if position else facts.input.topic_id,
+            place_topic_id=checkpoint.topic_id if checkpoint else facts.input.topic_id,
             after=after,
             replay_from=first[number] if way is Way.REBUILD else after,
             changelog_offsets=ends[number] - lows[number],
@@ -168,22 +168,22 @@ def look(settings: Settings, way: Way, facts: Topology, admin: Admin) -> Reset:
     return Reset(way, settings.kafka.group_id, facts.input.name, facts.changelog.name, tuple(parts), remarks)
 
 
-def _readable(records: Mapping[int, bytes]) -> Iterator[tuple[int, Position]]:
-    """The positions that this version can read: a reset is the remedy for the others, and must not fail by them."""
+def _readable(records: Mapping[int, bytes]) -> Iterator[tuple[int, Checkpoint]]:
+    """The checkpoints that this version can read: a reset is the remedy for the others, and must not fail by them."""
     for number, record in records.items():
         with suppress(StateCorrupt, Incompatible):
-            yield number, Position.from_bytes(record)
+            yield number, Checkpoint.from_bytes(record)
 
 
-def _place(committed: int | None, position: Position | None, begin: int) -> int:
+def _place(committed: int | None, checkpoint: Checkpoint | None, begin: int) -> int:
     if committed is not None:
         return committed
-    return position.committed if position else begin
+    return checkpoint.committed if checkpoint else begin
 
 
-def _check_place(number: int, place: int, end: int, position: Position | None, topic_id: str) -> None:
+def _check_place(number: int, place: int, end: int, checkpoint: Checkpoint | None, topic_id: str) -> None:
     """Keeping a place asks for one: that of another topic is none."""
-    of_another = position is not None and position.topic_id != topic_id
+    of_another = checkpoint is not None and checkpoint.topic_id != topic_id
     if of_another or place > end:
         raise Incompatible(
             f"The group's place in partition {number} is not one of this input topic.",
@@ -199,7 +199,7 @@ def _unknown_group(settings: Settings, *, has_store: bool) -> ConfigError:
     else:
         hint = "See `processor config show`. A group that has never run needs no reset: it begins at input.start."
     return ConfigError(
-        f"The group {group} is not known: it has no offsets, and {changelog} has no positions.",
+        f"The group {group} is not known: it has no offsets, and {changelog} has no checkpoints.",
         "It has never run, or kafka.group_id or state.changelog_topic is another's, or all of this is lost.",
         hint,
     )

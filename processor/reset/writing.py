@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from processor.failpoints import failpoint
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
-from processor.state.record import POSITION_KEY
+from processor.state.record import CHECKPOINT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ class Writing(Protocol):
     def commit(self, places: Mapping[int, int]) -> None:
         """What was sent is there. places: where the group stands, and stays."""
 
-    def place(self, positions: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
-        """Puts the group where it goes on from, with the positions that say so."""
+    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+        """Puts the group where it goes on from, with the checkpoints that say so."""
 
 
 class Transactions:
@@ -45,10 +45,10 @@ class Transactions:
         self._producer.send_offsets(self._group.topic_partitions(places), self._group.metadata())
         self._producer.commit()
 
-    def place(self, positions: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
         """See Writing. One transaction: all of it or nothing."""
-        for number, position in positions.items():
-            self.send(number, [POSITION_KEY], [position])
+        for number, checkpoint in checkpoints.items():
+            self.send(number, [CHECKPOINT_KEY], [checkpoint])
         self.commit(offsets)
 
 
@@ -67,10 +67,10 @@ class Untransacted:
         """See Writing. The group's offsets stay as they are."""
         self._producer.flush()
 
-    def place(self, positions: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
-        """See Writing. The offsets first: until a partition has its position, `run` refuses it."""
+    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+        """See Writing. The offsets first: until a partition has its checkpoint, `run` refuses it."""
         self._group.commit(offsets)
         failpoint("reset.placed")
-        for number, position in positions.items():
-            self.send(number, [POSITION_KEY], [position])
+        for number, checkpoint in checkpoints.items():
+            self.send(number, [CHECKPOINT_KEY], [checkpoint])
         self._producer.flush()

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import numpy as np
 
 from processor.errors import naming
+from processor.state.flush_queue import CLEAN, FlushQueue
 from processor.state.record import Records, decode_records, state_keys
-from processor.state.wheel import CLEAN, Wheel
 from processor.types import NO_TIME
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Arena:
         self.sequence: Int64Array = np.zeros(slots, np.int64)
         self.has_sequence: BoolArray = np.zeros(slots, np.bool_)
         self.partition_of: Int32Array = np.full(slots, -1, np.int32)
-        self.wheel = Wheel(self.partition_of, now)
+        self.flush_queue = FlushQueue(self.partition_of, now)
         self._fingerprint = fingerprint
         self._keys: list[bytes | None] = [None] * slots
         self._index: dict[int, dict[bytes, int]] = {}
@@ -84,7 +84,7 @@ class Arena:
     def drop(self, partition: int) -> None:
         """Forgets all slots of a partition, dirty ones too."""
         slots = np.flatnonzero(self.partition_of == partition)
-        self.wheel.drop(partition)
+        self.flush_queue.drop(partition)
         self._index.pop(partition, None)
         self._sources.pop(partition, None)
         self.partition_of[slots] = -1
@@ -125,7 +125,7 @@ class Arena:
         lengths = list(map(len, wanted))
         while len(self._free) < len(wanted) or self._key_bytes + sum(lengths) > self._most_key_bytes:
             evictable = np.flatnonzero(
-                (self.wheel.bucket_of == CLEAN) & (self.partition_of >= 0) & (self._used < self._slice)
+                (self.flush_queue.bucket_of == CLEAN) & (self.partition_of >= 0) & (self._used < self._slice)
             )
             if len(evictable) == 0:
                 break
@@ -186,7 +186,7 @@ class Arena:
     def is_dirty(self, partition: int, key: bytes) -> bool:
         """Whether the key is in memory and has changed since its record was written."""
         slot = self._index[partition].get(key)
-        return slot is not None and bool(self.wheel.bucket_of[slot] != CLEAN)
+        return slot is not None and bool(self.flush_queue.bucket_of[slot] != CLEAN)
 
     def keys_of(self, slots: Int32Array) -> list[bytes]:
         """The keys of occupied slots."""

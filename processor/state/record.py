@@ -1,4 +1,4 @@
-"""The bytes of a state: the same in the store and in the changelog. (Those of a position are in `position`.)
+"""The bytes of a state: the same in the store and in the changelog. (Those of a checkpoint are in `checkpoint`.)
 
 A record is a header of 48 bytes, little endian, and the words of the state:
 
@@ -40,12 +40,12 @@ _KNOWN_FLAGS: Final = FLAG_SEQUENCE | FLAG_EMPTY
 _BLOCK_BYTES: Final = 128 * 1024
 """Records are encoded in blocks that a core's cache holds: each block's bytes are passed over five times."""
 
-POSITION_KEY: Final = b"\x00"
+CHECKPOINT_KEY: Final = b"\x00"
 STATE_TAG: Final = b"\x01"
-MARK_KEY: Final = b"\x02"
+LOCAL_CHECKPOINT_KEY: Final = b"\x02"
 """Of the store alone: the changelog never carries it."""
 ORIGIN_KEY: Final = b"\x03"
-"""Of the store alone: the id of the changelog topic that its records and its mark speak of."""
+"""Of the store alone: the id of the changelog topic that its records and its local checkpoint speak of."""
 
 _HEADER: Final = struct.Struct("<BBHIqqqQII")
 _BEFORE_CRC: Final = [

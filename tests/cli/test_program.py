@@ -91,8 +91,8 @@ try:
     app(["run", "--set", "kafka.bootstrap_servers=127.0.0.1:1", "--set", "processing.unavailable_seconds=0.1",
          "--set", f"model.artifact={sys.argv[1]}/none", "--set", f"state.directory={sys.argv[1]}/state"])
 except SystemExit as end:
-    heavy = [name for name in ("tensorflow", "keras", "h5py", "jgo", "processor.dev") if name in sys.modules]
-    print(heavy, "processor.loop" in sys.modules)
+    heavy = [name for name in ("tensorflow", "keras", "h5py", "jgo", "processor.trial") if name in sys.modules]
+    print(heavy, "processor.runtime.loop" in sys.modules)
 """
     assert python(code, str(tmp_path)).stdout == "[] True\n"
 

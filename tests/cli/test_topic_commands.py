@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from typer.testing import Result
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from codec_reference import THREE, batch, expected, row_of
 
+from codec.reference import THREE, batch, expected, row_of
 from junk import GOOD, KEYS, junk
 from processor.codec import event_decoder
 from processor.types import Kind

@@ -12,8 +12,8 @@ import struct
 import zlib
 
 import pytest
-from codec_reference import THREE, batch
 
+from codec.reference import THREE, batch
 from processor.codec import event_decoder
 from processor.codec.framing import foreign
 from processor.types import BadEvent, Reason

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import processor
-from processor.dev.kafka import EmbeddedKafka
-from processor.dev.reader import Record, Topic, committed_offsets, read_topic
-from recovery.house import House, wait_until, write
+from processor.trial.kafka import EmbeddedKafka
+from processor.trial.reader import Record, Topic, committed_offsets, read_topic
+from recovery.deployment import Deployment, wait_until, write
 
 HERE = Path(__file__).parent / "former"
 PARTITIONS = 2
@@ -62,41 +62,41 @@ def dumped(topic: Topic) -> dict[str, list[Any]]:
     return {str(n): [[one.offset, text(one.key), text(one.value)] for one in records] for n, records in topic.items()}
 
 
-def places(house: House) -> dict[int, int]:
+def places(deployment: Deployment) -> dict[int, int]:
     """The group's offsets."""
-    return committed_offsets(house.kafka.bootstrap_servers, house.name, house.input, range(PARTITIONS))
+    return committed_offsets(deployment.kafka.bootstrap_servers, deployment.name, deployment.input, range(PARTITIONS))
 
 
-def leave(house: House, name: str) -> None:
-    """Writes what the group `house` has."""
-    servers = house.kafka.bootstrap_servers
-    document = {"committed": places(house), "changelog": dumped(read_topic(servers, house.changelog))}
+def leave(deployment: Deployment, name: str) -> None:
+    """Writes what the group `deployment` has."""
+    servers = deployment.kafka.bootstrap_servers
+    document = {"committed": places(deployment), "changelog": dumped(read_topic(servers, deployment.changelog))}
     (HERE / f"{name}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
     with tarfile.open(HERE / f"{name}.tar.xz", "w:xz") as archive:
-        for path in sorted(house.state().rglob("*")):
+        for path in sorted(deployment.state().rglob("*")):
             if path.is_file() and not path.name.startswith(("LOCK", "lock", "LOG", "OPTIONS")):
-                archive.add(path, str(path.relative_to(house.state())))
+                archive.add(path, str(path.relative_to(deployment.state())))
 
 
-def run(house: House, name: str) -> Topic:
+def run(deployment: Deployment, name: str) -> Topic:
     """Half of the events before it is stopped, the rest after. Returns its predictions."""
     quarter = EVENTS // 4
-    house.process().start()
-    write(house.kafka, house.input, events(0, quarter))
-    house.finish()
-    write(house.kafka, house.input, events(quarter, 2 * quarter))
+    deployment.process().start()
+    write(deployment.kafka, deployment.input, events(0, quarter))
+    deployment.finish()
+    write(deployment.kafka, deployment.input, events(quarter, 2 * quarter))
     if name == "killed":
-        house.processes.clear()
-        house.process(state__snapshot_interval_seconds=3600)
-    process = house.processes[0].start()
-    house.wait_caught_up()
-    wait_until(lambda: places(house) == house.ends(), "not committed")
+        deployment.processes.clear()
+        deployment.process(state__snapshot_interval_seconds=3600)
+    process = deployment.processes[0].start()
+    deployment.wait_caught_up()
+    wait_until(lambda: places(deployment) == deployment.ends(), "not committed")
     process.sigkill() if name == "killed" else process.sigterm()
-    leave(house, name)
+    leave(deployment, name)
     process.start()
-    write(house.kafka, house.input, events(2 * quarter, EVENTS))
-    house.finish()
-    return house.published()[0]
+    write(deployment.kafka, deployment.input, events(2 * quarter, EVENTS))
+    deployment.finish()
+    return deployment.published()[0]
 
 
 def main() -> None:
@@ -112,8 +112,8 @@ def main() -> None:
         published = []
         for name in ("stopped", "killed"):
             topic = kafka.create_topic(f"{name}-input", partitions=PARTITIONS, config={"retention.ms": "-1"})
-            house = House(kafka, HERE / "artifact", topic, name, Path(directory) / name, dict(SETTINGS))
-            published.append(dumped(run(house, name)))
+            deployment = Deployment(kafka, HERE / "artifact", topic, name, Path(directory) / name, dict(SETTINGS))
+            published.append(dumped(run(deployment, name)))
         values = [{n: [row[1:] for row in rows] for n, rows in one.items()} for one in published]
         assert values[0] == values[1]
         (HERE / "predictions.json").write_text(json.dumps(values[0], separators=(",", ":")) + "\n")

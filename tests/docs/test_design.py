@@ -9,7 +9,7 @@ from protocol import rules
 from protocol.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
-DESIGN = (ROOT / "processor" / "DESIGN.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
 INVARIANTS = re.findall(r"^\| \d \| .+ \| (.+) \|$", DESIGN.split("## Invariants")[1].split("\n## ")[0], re.MULTILINE)
 
 

@@ -16,17 +16,17 @@ import test_layers
 from processor import errors, failpoints, metrics
 from processor.cli import app
 from processor.config.settings import Settings
-from processor.dev.torture.schedule import TABLE
 from processor.model.artifact.layout import Mode
 from processor.state.record import HEADER_BYTES
+from processor.trial.torture.schedule import TABLE
 from processor.types import Reason
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "processor/DESIGN.md")]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "docs/design/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
-DESIGN = (ROOT / "processor" / "DESIGN.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
     for page in PAGES
@@ -38,7 +38,7 @@ COMMANDS = [
 def runtime_sources() -> Iterator[Path]:
     """The modules of the service: without the converter and what is for development."""
     for path in sorted((ROOT / "processor").rglob("*.py")):
-        if not {"convert", "dev"} & set(path.parts):
+        if not {"convert", "trial"} & set(path.parts):
             yield path
 
 
@@ -155,7 +155,7 @@ def test_every_setting_that_is_mentioned_is_one() -> None:
                 assert name in sections[section], f"{page}: {section}.{name}"
 
 
-def test_every_affliction_of_the_kill_matrix_is_in_its_table() -> None:
+def test_every_fault_of_the_kill_matrix_is_in_its_table() -> None:
     page = (ROOT / "docs" / "torture.md").read_text(encoding="utf-8")
     table = page[page.index("## What is done") : page.index("## Who judges")]
     assert dict(re.findall(r"^\| `([a-z][\w-]+)` \| (.*?) \|", table, re.MULTILINE)) == TABLE
@@ -187,15 +187,15 @@ def test_every_story_of_a_fault_is_told_by_a_test() -> None:
 def test_the_design_has_every_failpoint_and_the_bytes_of_a_record() -> None:
     assert set(re.findall(r"`((?:commit|assign|revoke|reset)\.[a-z_]+)`", DESIGN)) >= set(failpoints.NAMES)
     assert f"a header of {HEADER_BYTES} bytes" in DESIGN
-    modules = [ROOT / "processor" / "state" / name for name in ("record.py", "position.py")]
+    modules = [ROOT / "processor" / "state" / name for name in ("record.py", "checkpoint.py")]
     written = "".join(module.read_text(encoding="utf-8") for module in modules)
     blocks = re.findall(r"```\n(u8 format .*?)```", DESIGN, re.DOTALL)
-    assert len(blocks) == 2, "a record's, and a position's"
+    assert len(blocks) == 2, "a record's, and a checkpoint's"
     assert all(line in written for block in blocks for line in block.splitlines())
 
 
 def test_the_design_shows_the_layers_that_are_tested() -> None:
-    (block,) = re.findall(r"```\n(cli\n.*?)```", DESIGN, re.DOTALL)
+    (block,) = re.findall(r"```\n(cli\b.*?)```", DESIGN, re.DOTALL)
     rows = [re.split(r"\s{2,}", line)[0].split(" | ") for line in block.splitlines() if line]
     shown = ([name.removeprefix("processor.") for name in row] for row in test_layers.LAYERS)
     assert rows[:-1] == [row for row in shown if row != ["__main__"]]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from processor.dev.kafka import EmbeddedKafka
-from processor.dev.reader import read_topic
 from processor.kafka.client import Producer
+from processor.trial.kafka import EmbeddedKafka
+from processor.trial.reader import read_topic
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processor.config import Settings
-from processor.dev.proxy import Fault, Proxy
-from processor.dev.reader import high_watermarks
 from processor.errors import ConfigError, Unavailable
 from processor.kafka.admin import Admin, TopicSpec
 from processor.kafka.client import Consumer, Producer, TopicPartition
+from processor.trial.reader import high_watermarks
+from tests.trial.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 
 def settings_for(servers: str, **kafka: Any) -> Settings:

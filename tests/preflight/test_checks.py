@@ -12,7 +12,7 @@ from processor.config import Settings
 from processor.errors import ConfigError, Unavailable
 from processor.kafka.admin import TopicFacts
 from processor.preflight import Finding, exit_code, render
-from processor.preflight.checks import Found, record_bytes, topic_findings
+from processor.preflight.checks import FoundTopics, record_bytes, topic_findings
 
 DAY_MS = 86_400_000
 EVERYTHING = frozenset({"READ", "WRITE", "DESCRIBE"})
@@ -34,14 +34,16 @@ def topic(name: str, *policy: str) -> TopicFacts:
     )
 
 
-GOOD = Found(topic("samples"), topic("probabilities"), topic("samples-dead-letter"), topic("p-changelog", "compact"))
+GOOD = FoundTopics(
+    topic("samples"), topic("probabilities"), topic("samples-dead-letter"), topic("p-changelog", "compact")
+)
 
 
 def settings(**sections: Any) -> Settings:
     return Settings.model_validate({"kafka": {"group_id": "p"}, **sections})
 
 
-def told(found: Found, words: int | None = 96, **sections: Any) -> list[tuple[str, str, str]]:
+def told(found: FoundTopics, words: int | None = 96, **sections: Any) -> list[tuple[str, str, str]]:
     """(check, verdict, topic) of all that is not as it should be."""
     findings = topic_findings(settings(**sections), found, words)
     for finding in findings:
@@ -53,7 +55,7 @@ def told(found: Found, words: int | None = 96, **sections: Any) -> list[tuple[st
     return [(f.name, f.verdict, f.topic) for f in findings if f.verdict != "ok"]
 
 
-def changed(role: str, **changes: Any) -> Found:
+def changed(role: str, **changes: Any) -> FoundTopics:
     facts = getattr(GOOD, role)
     return replace(GOOD, **{role: replace(facts, **changes)})
 

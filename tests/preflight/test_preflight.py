@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
     from processor.preflight import Finding, TopicPlan
+    from processor.trial.kafka import EmbeddedKafka
 
 
 def actions(plan: TopicPlan) -> dict[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from processor.config import Settings
-from processor.dev.kafka import EmbeddedKafka
 from processor.kafka.client import Producer
 from processor.model.artifact import load_artifact
 from processor.preflight import Finding, apply_topics, check
+from processor.trial.kafka import EmbeddedKafka
 
 
 def sampled(settings: Settings, most: int = 1_000) -> list[Finding]:

@@ -1,10 +1,10 @@
-"""The bookkeeping alone: wheel, arena, snapshots, records, positions and the table of phases, upon dictionaries.
+"""The bookkeeping alone: flush queue, arena, snapshots, records, checkpoints and the table of phases, on dictionaries.
 
 Where `protocol.world` plays the whole loop, this plays what a commit keeps and a way back finds, several times as fast.
 Its histories are in `protocol.books`. What a restore brings is a dictionary: at the end of it a store has all of its
 changelog. Checked at every commit: no record lacks an event below `replay_from`, the stream time belongs to it, and the
-wheel counts what was stepped since; after every slice: what is dirty is in memory. In the end records and answers are
-what one pass over the input leaves.
+flush queue counts what was stepped since; after every slice: what is dirty is in memory. In the end
+records and predictions are what one pass over the input leaves.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from processor.commit import Identity, Snapshots
-from processor.partition import Move, Partition, Phase, Place
+from processor.recovery.commit import Identity, Snapshots
+from processor.recovery.partition import Move, Partition, Phase
 from processor.state.arena import Arena
-from processor.state.position import Position
-from processor.state.record import POSITION_KEY, decode_records, state_key
-from processor.types import NO_TIME
-from protocol.truth import Violation
+from processor.state.checkpoint import Checkpoint
+from processor.state.record import CHECKPOINT_KEY, decode_records, state_key
+from processor.types import NO_TIME, Cursor
+from protocol.undisturbed import Violation
 
 KEYS: Final = (b"a", b"b", b"c", b"d")
 _NUMBERS: Final = (0, 1)
@@ -77,14 +77,14 @@ class Books:
             partition = self.partitions[number] = Partition(number)
             partition.move(Move.OPENED)
         records = self.sources[number].records
-        if POSITION_KEY not in records:  # of a new group, before its first event
+        if CHECKPOINT_KEY not in records:  # of a new group, before its first event
             (first,) = self.snapshots.first([partition])
-            records[POSITION_KEY] = first.position.to_bytes()
-        partition.persisted = position = Position.from_bytes(records[POSITION_KEY])
-        partition.place = Place(position.replay_from, position.stream_time)
-        partition.publish_from = position.committed
+            records[CHECKPOINT_KEY] = first.checkpoint.to_bytes()
+        partition.persisted = checkpoint = Checkpoint.from_bytes(records[CHECKPOINT_KEY])
+        partition.cursor = Cursor(checkpoint.replay_from, checkpoint.stream_time)
+        partition.publish_from = checkpoint.committed
         self.arena.attach(number, self.sources[number])
-        self.arena.wheel.stamp(number, partition.place)
+        self.arena.flush_queue.stamp(number, partition.cursor)
         partition.move(Move.LOCATED)
         self._see_replay(partition)
 
@@ -101,7 +101,7 @@ class Books:
         if number not in self.partitions:
             return
         if in_peace:
-            self.commit(self.arena.wheel.of_partitions({number}))
+            self.commit(self.arena.flush_queue.of_partitions({number}))
         else:
             self.rewind()
         self._forget(number)
@@ -112,7 +112,7 @@ class Books:
         self.dirty = {(owner, key) for owner, key in self.dirty if owner != number}
 
     def _see_replay(self, partition: Partition) -> None:
-        if partition.phase is Phase.REPLAYING and partition.place.offset >= partition.publish_from:
+        if partition.phase is Phase.REPLAYING and partition.cursor.offset >= partition.publish_from:
             partition.move(Move.CAUGHT_UP)
 
     # Steps -----------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Books:
         partition = self.partitions.get(number)
         if partition is None:
             return self.enter(number)
-        offset = partition.place.offset
+        offset = partition.cursor.offset
         # No more than there are slots: of keys that are here one would keep the room that the first key needs.
         events = self.input[number][offset : offset + min(most, self.slots)]
         if not events:
@@ -130,7 +130,7 @@ class Books:
         self.arena.open_slice()
         slots = self.arena.admit(number, [key for key, _ in events]).tolist()
         if not slots:  # all are dirty
-            return self.commit(self.arena.wheel.oldest(1))
+            return self.commit(self.arena.flush_queue.oldest(1))
         self._step_slice(partition, events, slots)
         for owner, key in self.dirty:
             if not self.arena.is_dirty(owner, key):
@@ -139,7 +139,7 @@ class Books:
 
     def _step_slice(self, partition: Partition, events: list[Event], slots: list[int]) -> None:
         """The first events, as many as there are slots."""
-        number, offset = partition.number, partition.place.offset
+        number, offset = partition.number, partition.cursor.offset
         stepped = {}
         for slot, (key, x) in zip(slots, events, strict=False):
             if offset > self.arena.offset[slot]:
@@ -149,9 +149,9 @@ class Books:
                     self.produced[number].append(word)
             offset += 1
         if stepped:
-            self.arena.wheel.join(np.fromiter(stepped, np.int32, len(stepped)))
+            self.arena.flush_queue.join(np.fromiter(stepped, np.int32, len(stepped)))
             self.dirty.update((number, key) for key in stepped.values())
-        partition.place = Place(offset, _stream_time(offset))
+        partition.cursor = Cursor(offset, _stream_time(offset))
         self._see_replay(partition)
 
     def _step(self, slot: int, offset: int, x: int) -> float:
@@ -170,29 +170,29 @@ class Books:
             return self.rewind()
         for snapshot in snapshots:
             number = snapshot.partition.number
-            self.sources[number].records.update([*snapshot.puts, (POSITION_KEY, snapshot.position.to_bytes())])
-            snapshot.partition.persisted = snapshot.position
+            self.sources[number].records.update([*snapshot.puts, (CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())])
+            snapshot.partition.persisted = snapshot.checkpoint
             self.answers[number] += self.produced[number]
             self.produced[number] = []
             self.dirty.difference_update([(number, key[1:]) for key, _ in snapshot.puts])
-            self._check_position(number, snapshot.position)
+            self._check_checkpoint(number, snapshot.checkpoint)
         if end == "killed":
             return self.start()
         if snapshots:
             self.snapshots.clean(held, slots, self.now)
-        if (count := self.arena.wheel.dirty_count) != len(self.dirty):
-            raise Violation(f"the wheel has {count} dirty slots, and {len(self.dirty)} keys were stepped since")
+        if (count := self.arena.flush_queue.dirty_count) != len(self.dirty):
+            raise Violation(f"the flush queue has {count} dirty slots, and {len(self.dirty)} keys were stepped since")
         return None
 
-    def _check_position(self, number: int, position: Position) -> None:
+    def _check_checkpoint(self, number: int, checkpoint: Checkpoint) -> None:
         records = self.sources[number].records
-        for offset, (key, _) in enumerate(self.input[number][: position.replay_from]):
+        for offset, (key, _) in enumerate(self.input[number][: checkpoint.replay_from]):
             record = records.get(state_key(key), b"")
             reflected = int.from_bytes(record[8:16], "little", signed=True) if record else -1
             if reflected < offset:
-                raise Violation(f"{position} is beyond event {offset} of partition {number}")
-        if position.stream_time != _stream_time(position.replay_from):
-            raise Violation(f"{position} has another stream time")
+                raise Violation(f"{checkpoint} is beyond event {offset} of partition {number}")
+        if checkpoint.stream_time != _stream_time(checkpoint.replay_from):
+            raise Violation(f"{checkpoint} has another stream time")
 
     # The end ---------------------------------------------------------------------------------------------------
 
@@ -201,9 +201,9 @@ class Books:
         for number, events in self.input.items():
             for _ in range(3 * len(events) + 3):
                 self.turn(number, len(events))
-                if self.partitions[number].place.offset == len(events):
+                if self.partitions[number].cursor.offset == len(events):
                     break
-        self.commit(self.arena.wheel.of_partitions(set(_NUMBERS)))
+        self.commit(self.arena.flush_queue.of_partitions(set(_NUMBERS)))
         for number in _NUMBERS:
             states, answers = _undisturbed(self.input[number])
             if self.answers[number] != answers:
@@ -212,7 +212,7 @@ class Books:
                 raise Violation(f"partition {number} is left with {found}, wanted {states}")
 
     def _states(self, number: int) -> dict[bytes, State]:
-        records = {key[1:]: value for key, value in self.sources[number].records.items() if key != POSITION_KEY}
+        records = {key[1:]: value for key, value in self.sources[number].records.items() if key != CHECKPOINT_KEY}
         rows = decode_records(list(records.values()), 1, _FINGERPRINT)
         words = np.where(rows.empty, _INITIAL, rows.words[:, 0])
         columns = (rows.offset.tolist(), rows.steps.tolist(), words.tolist())

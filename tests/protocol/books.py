@@ -40,9 +40,9 @@ def _act(books: Books, kind: int, choice: int) -> None:
         books.turn(number, 1 + which % 4)
     elif kind < 12:
         books.now += which
-        books.commit(books.arena.wheel.fallen_due(books.now, books.interval, number))
+        books.commit(books.arena.flush_queue.fallen_due(books.now, books.interval, number))
     elif kind == 12:
-        books.commit(books.arena.wheel.oldest(which), ("done", "aborted", "killed")[choice % 3])
+        books.commit(books.arena.flush_queue.oldest(which), ("done", "aborted", "killed")[choice % 3])
     elif kind == 13:
         books.leave(number, in_peace=which % 2 == 0)
     elif kind == 14:

@@ -12,8 +12,8 @@ from processor.config import consumer_properties, load_settings, producer_proper
 from processor.kafka.admin import Admin
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import TransactionalProducer
-from processor.sequence import SequenceRules
-from processor.state.changelog import ChangelogReader
+from processor.recovery.changelog import ChangelogReader
+from processor.stepping.sequence import SequenceRules
 from protocol.abstract.client import CHANGELOG, INPUT
 from protocol.abstract.client import Admin as AbstractAdmin
 from protocol.abstract.disk import Disk
@@ -26,7 +26,7 @@ from protocol.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 
 class Broker(Protocol):

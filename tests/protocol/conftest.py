@@ -1,4 +1,4 @@
-"""The abstract Kafka is in the place of the real one for tests that ask for it."""
+"""The abstract Kafka is in the cursor of the real one for tests that ask for it."""
 
 from __future__ import annotations
 

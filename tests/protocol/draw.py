@@ -7,7 +7,7 @@ from itertools import product
 from random import Random
 from typing import Any, Final
 
-from processor.sequence import SequenceRules
+from processor.stepping.sequence import SequenceRules
 from protocol.history import PARTITIONS, History, Hit, Move, Record, Strike
 from protocol.themes import ALWAYS, POINTS, THEMES, Theme
 

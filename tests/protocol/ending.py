@@ -6,10 +6,10 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from processor.partition import Phase
+from processor.recovery.partition import Phase
 from protocol.history import PARTITIONS
 from protocol.moves import release, settle_transactions, start_at
-from protocol.truth import Violation
+from protocol.undisturbed import Violation
 
 if TYPE_CHECKING:
     from protocol.world import World

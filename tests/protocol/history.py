@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
-from processor.sequence import SequenceRules
+from processor.stepping.sequence import SequenceRules
 
 PARTITIONS: Final = (0, 1)
 

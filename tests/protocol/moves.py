@@ -75,8 +75,8 @@ def rebalance(world: World) -> None:
     members = [member for member in world.kafka.group.members if member.answers]
     moving = world.random.choice(((0,), (1,), PARTITIONS, PARTITIONS))
     wanted = {partition: world.random.choice(members) for partition in moving} if members else {}
-    places = [f"{partition} to member {member.name}" for partition, member in wanted.items()]
-    world.note("rebalance:", ", ".join(places))
+    cursors = [f"{partition} to member {member.name}" for partition, member in wanted.items()]
+    world.note("rebalance:", ", ".join(cursors))
     world.kafka.group.rebalance(wanted)
 
 

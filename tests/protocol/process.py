@@ -1,7 +1,8 @@
 """One process: the real loop with everything below it that is pure, and an abstract client and disk under that.
 
-Real: loop, assignment, commits, snapshots, sweeper, pipeline, arena, wheel, restore, changelog reader, both kinds of
-producer, the group's consumer, the store's order of writes, records and positions as bytes, the table of phases.
+Real: loop, assignment, commits, snapshots, sweeper, pipeline, arena, flush queue, restore, changelog reader, both
+kinds of producer, the group's consumer, the store's order of writes, records and checkpoints as bytes, the
+table of phases.
 Abstract: brokers, RocksDB's files, clocks, and a model that answers in one's head. See `protocol.stand_ins`.
 """
 
@@ -9,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.assignment import Assignment, Policy
-from processor.commit import AtLeastOnce, ExactlyOnce, Identity, Snapshots
 from processor.errors import ConfigError, Incompatible, ProcessorError
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import Patience
-from processor.loop import Loop, Pace, Topics
+from processor.recovery.assignment import Assignment, Policy
+from processor.recovery.changelog import ChangelogReader
+from processor.recovery.commit import AtLeastOnce, ExactlyOnce, Identity, Snapshots
+from processor.recovery.sweeper import Sweeper
+from processor.runtime.loop import Loop, Pace, Topics
 from processor.state.arena import Arena
-from processor.state.changelog import ChangelogReader
-from processor.state.sweeper import Sweeper
 from protocol.abstract.client import CHANGELOG, DEAD_LETTERS, INPUT, OUTPUT, Admin, Lookout
 from protocol.stand_ins import NOTHING, ignore
 from protocol.toy import ARTIFACT, FINGERPRINT, new_pipeline
@@ -119,7 +120,7 @@ class Process:
             self.die()
 
     def _wire(self) -> None:
-        """As `processor.service` does it."""
+        """As `processor.runtime.service` does it."""
         world, history = self.world, self.world.history
         arena = Arena(history.slots, ARTIFACT.initial_state, FINGERPRINT, world.now)
         identity = Identity(f"input-{world.kafka.input_id}", FINGERPRINT, 1)

@@ -69,10 +69,10 @@ def _moves(history: History) -> Iterator[str]:
 
 
 def _struck(point: str, hit: int, strike: Strike) -> str:
-    place = f"`{point.removeprefix('the call of ')}`" + (f", hit {hit}" if hit > 1 else "")
+    cursor = f"`{point.removeprefix('the call of ')}`" + (f", hit {hit}" if hit > 1 else "")
     during = f", for {_count(strike.moves, 'move')}" if strike.kind == "stop" else ""
     others = ", others take over" if strike.is_replaced else ""
-    return f"{_STRUCK[strike.kind]} {place}{during}{others}"
+    return f"{_STRUCK[strike.kind]} {cursor}{during}{others}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from protocol.mutants import MUTANTS
 from protocol.shrink import made_explicit, shrink
 from protocol.stand_ins import OUTSIDE, replaced
 from protocol.themes import THEMES
-from protocol.truth import Violation
+from protocol.undisturbed import Violation
 from protocol.vary import vary
 from protocol.world import play
 

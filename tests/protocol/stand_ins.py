@@ -1,4 +1,4 @@
-"""What stands in the place of the outside world, and, for a mutant, in the place of the processor's own names."""
+"""What stands in the cursor of the outside world, and, for a mutant, in the cursor of the processor's own names."""
 
 from __future__ import annotations
 
@@ -71,26 +71,26 @@ OUTSIDE: Final[dict[str, Any]] = {
     "processor.kafka.producer.Producer": lambda properties, **_: Producer(running(), properties),
     "processor.kafka.producer.kafka_logger": ignore,
     "processor.kafka.producer.repeat": _once,
-    "processor.state.changelog.Consumer": lambda *_, **__: ChangelogConsumer(running()),
-    "processor.state.changelog.kafka_logger": ignore,
-    "processor.state.restore.Store": AbstractStore,
-    "processor.assignment.Store": AbstractStore,
+    "processor.recovery.changelog.Consumer": lambda *_, **__: ChangelogConsumer(running()),
+    "processor.recovery.changelog.kafka_logger": ignore,
+    "processor.recovery.restore.Store": AbstractStore,
+    "processor.recovery.assignment.Store": AbstractStore,
     "processor.state.store.rocksdb.WriteBatch": WriteBatch,
     "processor.state.store.rocksdb._CHUNK": 2,
-    "processor.pipeline._SHORTEST_RUN": 2,
-    "processor.loop._now_ms": lambda: _worlds[-1].now_ms,
-    "processor.loop._LEAVING_AT_ONCE": 2,
-    "processor.loop._LEAST_ROWS": 3,
-    "processor.loop._LOG": NOTHING,
-    "processor.assignment._LOG": NOTHING,
-    "processor.commit._LOG": NOTHING,
+    "processor.stepping.pipeline._SHORTEST_RUN": 2,
+    "processor.runtime.loop._now_ms": lambda: _worlds[-1].now_ms,
+    "processor.runtime.loop._LEAVING_AT_ONCE": 2,
+    "processor.runtime.loop._LEAST_ROWS": 3,
+    "processor.runtime.loop._LOG": NOTHING,
+    "processor.recovery.assignment._LOG": NOTHING,
+    "processor.recovery.commit._LOG": NOTHING,
     "processor.kafka.consumer._LOG": NOTHING,
 }
 
 
 @contextmanager
 def replaced(replacements: dict[str, Any]) -> Iterator[None]:
-    """Puts something else into the place of each `module.[Class.]name`."""
+    """Puts something else into the cursor of each `module.[Class.]name`."""
     with ExitStack() as stack:
         for path, value in replacements.items():
             module, *classes, name = _split(path)

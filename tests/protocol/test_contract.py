@@ -14,7 +14,7 @@ import pytest
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import TransactionalProducer
 from processor.kafka.retry import CommitFailed, GenerationChanged
-from processor.state.changelog import Tail
+from processor.recovery.changelog import Tail
 from protocol.brokers import Broker, RealBroker, abstract_broker
 from protocol.stand_ins import OUTSIDE, replaced
 

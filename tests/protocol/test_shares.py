@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processor.sequence import SequenceRules
-from processor.state.wheel import Wheel
+from processor.state.flush_queue import FlushQueue
+from processor.stepping.sequence import SequenceRules
 from protocol.draw import event
 from protocol.history import History, Move
 from protocol.world import play
@@ -27,8 +27,8 @@ def test_keys_that_became_dirty_together_are_written_apart(monkeypatch: pytest.M
         written.append(len(slots))
         return slots
 
-    original = Wheel.fallen_due
-    monkeypatch.setattr(Wheel, "fallen_due", fallen_due)
+    original = FlushQueue.fallen_due
+    monkeypatch.setattr(FlushQueue, "fallen_due", fallen_due)
     records = [(0, offset, key, event(offset % 100, time=offset)) for offset, key in zip(range(400), cycle(KEYS))]
     moves = [Move("start", 0), Move("rebalance", 0)]
     moves += [Move(name, seed) for seed in range(150) for name in ("append", "turn")]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.codec import event_decoder, prediction_encoder
-from processor.pipeline import Pipeline
-from processor.publishing import Limits, Publisher
+from processor.stepping.pipeline import Pipeline
+from processor.stepping.publishing import Limits, Publisher
 from processor.types import TensorSpec
 from protocol.abstract.client import INPUT
 
 if TYPE_CHECKING:
-    from processor.sequence import SequenceRules
     from processor.state.arena import Arena
+    from processor.stepping.sequence import SequenceRules
 
 FINGERPRINT: Final = 0x0123456789ABCDEF
 ARTIFACT: Any = SimpleNamespace(

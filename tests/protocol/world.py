@@ -20,7 +20,7 @@ from protocol.ending import finish, take_over
 from protocol.history import PARTITIONS, History, Hit, Strike
 from protocol.moves import MOVES
 from protocol.stand_ins import inside, replaced
-from protocol.truth import Truth, check, undisturbed
+from protocol.undisturbed import Truth, check, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ class World:
 
 
 def play(history: History, mutation: dict[str, Any] | None = None, truth: Truth | None = None) -> World:
-    """Plays a history to its end, and checks it. `mutation`: what stands in the place of the processor's own names.
+    """Plays a history to its end, and checks it. `mutation`: what stands in the cursor of the processor's own names.
 
     Raises:
         Violation: the promise is broken. Or whatever the processor's own code raised. The story is in its notes.

@@ -1,4 +1,4 @@
-"""One input, one undisturbed run of it that the trained model has confirmed, and a house for each test."""
+"""One input, one undisturbed run of it that the trained model has confirmed, and a deployment for each test."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from keras import layers
 
 import processor
 from model.models import sequential  # first: it quietens TensorFlow
-from processor.dev.load import everything, produce
-from processor.dev.oracle import Rules, expected
-from processor.dev.reader import read_topic
-from processor.dev.truth import input_records, judge, truth_of_sequences
-from recovery.house import PARTITIONS, Fed, House
+from processor.trial.checker import check_published, input_records, truth_of_sequences
+from processor.trial.load import everything, produce
+from processor.trial.oracle import Rules, expected
+from processor.trial.reader import read_topic
+from recovery.deployment import PARTITIONS, Deployment, Fed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
-    from processor.dev.reader import Topic
+    from processor.trial.kafka import EmbeddedKafka
+    from processor.trial.reader import Topic
 
 EVENTS = 24_000
 SETTINGS = {"sequence.allowed_lateness_seconds": 30, "sequence.gap_seconds": 20, "sequence.idle_seconds": 40}
@@ -81,13 +81,13 @@ def reference(
 ) -> tuple[Topic, Topic]:
     """What an undisturbed run publishes: judged by the oracle's rules, and by the trained model on whole sequences."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    house = House(kafka, artifact, input_topic, f"undisturbed{worker}", directory, dict(SETTINGS))
-    house.process().start()
-    house.finish()
-    predictions, dead_letters = house.published()
+    deployment = Deployment(kafka, artifact, input_topic, f"undisturbed{worker}", directory, dict(SETTINGS))
+    deployment.process().start()
+    deployment.finish()
+    predictions, dead_letters = deployment.published()
     rules = Rules(inputs={"samples": (3,)}, gap_seconds=20, idle_seconds=40, allowed_lateness_seconds=30)
     wanted = expected(input_records(read_topic(kafka.bootstrap_servers, input_topic)), rules)
-    verdict = judge(wanted, predictions, dead_letters, truth_of_sequences(wanted, truth))
+    verdict = check_published(wanted, predictions, dead_letters, truth_of_sequences(wanted, truth))
     assert verdict, str(verdict)
     assert verdict.compared == sum(map(len, predictions.values())) > EVENTS // 2
     assert verdict.duplicates > 100
@@ -96,21 +96,21 @@ def reference(
 
 
 @pytest.fixture
-def house(
+def deployment(
     kafka: EmbeddedKafka, artifact: Path, input_topic: str, name: Callable[[str], str], tmp_path: Path
-) -> Iterator[House]:
+) -> Iterator[Deployment]:
     """A group of this test's own over the common input."""
-    house = House(kafka, artifact, input_topic, name("g"), tmp_path, dict(SETTINGS))
-    yield house
-    for process in house.processes:
+    deployment = Deployment(kafka, artifact, input_topic, name("g"), tmp_path, dict(SETTINGS))
+    yield deployment
+    for process in deployment.processes:
         process.close()
-    kafka.delete_topics(house.output, house.dead_letters, house.changelog)
+    kafka.delete_topics(deployment.output, deployment.dead_letters, deployment.changelog)
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture
-def fed(house: House, topic: Callable[..., str]) -> Fed:
+def fed(deployment: Deployment, topic: Callable[..., str]) -> Fed:
     """This test's own input, which becomes what the common input is, bit by bit."""
-    fed = Fed(house, read_topic(house.kafka.bootstrap_servers, house.input))
-    house.input = topic("input", partitions=PARTITIONS)
+    fed = Fed(deployment, read_topic(deployment.kafka.bootstrap_servers, deployment.input))
+    deployment.input = topic("input", partitions=PARTITIONS)
     return fed

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codec.codec_reference import THREE, expected
+from codec.reference import THREE, expected
 from junk import GOOD, KEYS, junk
-from processor.dev.load import Event, Load, partition_of, send
-from processor.dev.reader import Record, Topic, read_topic
 from processor.kafka.client import Producer
-from processor.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 from processor.state.record import HEADER_BYTES
+from processor.stepping.publishing import KAFKA_RECORD_OVERHEAD_BYTES
+from processor.trial.load import Event, Load, partition_of, send
+from processor.trial.reader import Record, Topic, read_topic
 from processor.types import Kind
-from recovery.house import PARTITIONS, House
+from recovery.deployment import PARTITIONS, Deployment
 
 if TYPE_CHECKING:
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 BAD_EVENTS = int(os.environ.get("PROCESSOR_BAD_EVENTS", "20000"))
 GOOD_EVENTS = max(4_000, BAD_EVENTS // 10)
@@ -90,25 +90,25 @@ def letters(topic: Topic, *, late: bool) -> dict[int, list[Record]]:
 @pytest.fixture
 def made(
     kafka: EmbeddedKafka, artifact: Path, name: Callable[[str], str], tmp_path: Path, topic: Callable[..., str]
-) -> Iterator[Callable[..., House]]:
-    """`made("what", config=...)` -> a house with an input of its own."""
-    houses: list[House] = []
+) -> Iterator[Callable[..., Deployment]]:
+    """`made("what", config=...)` -> a deployment with an input of its own."""
+    deployments: list[Deployment] = []
 
-    def make(what: str, **config: str) -> House:
+    def make(what: str, **config: str) -> Deployment:
         source = topic(f"{what}-input", partitions=PARTITIONS, config=config)
-        houses.append(House(kafka, artifact, source, name(what), tmp_path / what, dict(SETTINGS)))
-        return houses[-1]
+        deployments.append(Deployment(kafka, artifact, source, name(what), tmp_path / what, dict(SETTINGS)))
+        return deployments[-1]
 
     yield make
-    for house in houses:
-        for process in house.processes:
+    for deployment in deployments:
+        for process in deployment.processes:
             process.close()
-        kafka.delete_topics(house.output, house.dead_letters, house.changelog)
+        kafka.delete_topics(deployment.output, deployment.dead_letters, deployment.changelog)
 
 
-def must_be_the_dead_letters(house: House, found: Topic, *, largest_key: int = LARGEST_KEY) -> int:
+def must_be_the_dead_letters(deployment: Deployment, found: Topic, *, largest_key: int = LARGEST_KEY) -> int:
     """Each bad event of the input once, in order, whole, with the reason that a naive reader gives. Their number."""
-    inputs = read_topic(house.kafka.bootstrap_servers, house.input)
+    inputs = read_topic(deployment.kafka.bootstrap_servers, deployment.input)
     count = 0
     for number, records in inputs.items():
         wanted = []
@@ -129,7 +129,7 @@ def must_be_the_dead_letters(house: House, found: Topic, *, largest_key: int = L
     return count
 
 
-def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., House]) -> None:
+def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., Deployment]) -> None:
     """Killed in the middle of it, too."""
     clean, flooded = made("clean"), made("flooded")
     for chunk in in_chunks(good_events()):
@@ -158,10 +158,10 @@ def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., House]) -> N
         assert offsets == sorted(set(offsets))
 
 
-def test_what_is_too_large_for_a_topic_is_told_and_the_rest_goes_on(made: Callable[..., House]) -> None:
+def test_what_is_too_large_for_a_topic_is_told_and_the_rest_goes_on(made: Callable[..., Deployment]) -> None:
     """Keys of a mebibyte, values of several, and a prediction whose topic takes less than its key."""
-    house = made("large", **{"max.message.bytes": str(8 * MIB)})
-    house.kafka.create_topic(house.output, partitions=PARTITIONS, config={"max.message.bytes": "2000"})
+    deployment = made("large", **{"max.message.bytes": str(8 * MIB)})
+    deployment.kafka.create_topic(deployment.output, partitions=PARTITIONS, config={"max.message.bytes": "2000"})
     padded = GOOD[:-1] + b',"note":"' + b"x" * 3 * MIB + b'"}'
     events = [
         (b"small", GOOD),
@@ -173,15 +173,15 @@ def test_what_is_too_large_for_a_topic_is_told_and_the_rest_goes_on(made: Callab
         (b"padded", padded),
         (b"small", GOOD),
     ]
-    servers = house.kafka.bootstrap_servers
+    servers = deployment.kafka.bootstrap_servers
     producer = Producer({"bootstrap.servers": servers, "message.max.bytes": 8 * MIB, "log_level": 0})
     for key, value in events:
-        producer.produce(house.input, value, key, 0)
+        producer.produce(deployment.input, value, key, 0)
     assert producer.flush(60) == 0
-    house.process().start()
-    house.finish()
+    deployment.process().start()
+    deployment.finish()
 
-    predictions, dead = house.published()
+    predictions, dead = deployment.published()
     assert [(r.key, re.findall(rb'"step":\d+', r.value or b"")) for r in predictions[0]] == [
         (b"small", [b'"step":1']),
         (b"padded", [b'"step":1']),

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.dev.kafka import EmbeddedKafka
-from processor.dev.reader import read_topic
+from processor.trial.kafka import EmbeddedKafka
+from processor.trial.reader import read_topic
 from recovery.conftest import SETTINGS
-from recovery.house import PARTITIONS, Fed, House, copy_topic, wait_until
+from recovery.deployment import PARTITIONS, Deployment, Fed, copy_topic, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from processor.dev.reader import Topic
+    from processor.trial.reader import Topic
 
     Reference = tuple[Topic, Topic]
-    Houses = Callable[..., House]
+    Houses = Callable[..., Deployment]
 
 # A broker that was killed can come back only when the controller has given up its former life.
 QUICK = {"broker.heartbeat.interval.ms": "300", "broker.session.timeout.ms": "3000"}
@@ -53,57 +53,57 @@ def three_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
 
 
 @pytest.fixture
-def houses(artifact: Path, input_topic: str, name: Callable[[str], str], tmp_path: Path) -> Iterator[Houses]:
+def deployments(artifact: Path, input_topic: str, name: Callable[[str], str], tmp_path: Path) -> Iterator[Houses]:
     """Groups of this test's own over the common input."""
-    built: list[House] = []
+    built: list[Deployment] = []
 
-    def build(cluster: EmbeddedKafka, what: str, *, static: bool = False) -> House:
+    def build(cluster: EmbeddedKafka, what: str, *, static: bool = False) -> Deployment:
         settings = {**SETTINGS, **SHORT}
-        built.append(House(cluster, artifact, input_topic, name(what), tmp_path / what, settings, static))
+        built.append(Deployment(cluster, artifact, input_topic, name(what), tmp_path / what, settings, static))
         return built[-1]
 
     yield build
-    for house in built:
-        for process in house.processes:
+    for deployment in built:
+        for process in deployment.processes:
             process.close()
 
 
-def bring_to(*points: tuple[House, str]) -> None:
-    """One process in each house, at its point of its fourth commit."""
-    for house, point in points:
-        house.processes[0].start(house.hold(point, 4))
-    for house, _ in points:
-        house.processes[0].wait_event("failpoint")
+def bring_to(*points: tuple[Deployment, str]) -> None:
+    """One process in each deployment, at its point of its fourth commit."""
+    for deployment, point in points:
+        deployment.processes[0].start(deployment.hold(point, 4))
+    for deployment, _ in points:
+        deployment.processes[0].wait_event("failpoint")
 
 
-def release(*points: tuple[House, str]) -> None:
-    for house, point in points:
-        house.release(point)
+def release(*points: tuple[Deployment, str]) -> None:
+    for deployment, point in points:
+        deployment.release(point)
 
 
 def test_the_broker_is_killed_and_started_again_while_events_are_stepped_and_in_the_middle_of_commits(
-    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+    one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
-    held = [(houses(one_broker, point), point) for point in ("commit.done", "commit.flushed")]
-    held.append((houses(one_broker, "static", static=True), "commit.offsets"))
-    for house, _ in held:
-        house.process()
+    held = [(deployments(one_broker, point), point) for point in ("commit.done", "commit.flushed")]
+    held.append((deployments(one_broker, "static", static=True), "commit.offsets"))
+    for deployment, _ in held:
+        deployment.process()
     bring_to(*held)
     one_broker.kill()
     release(*held)
     one_broker.restart()
-    for house, _ in held:
+    for deployment, _ in held:
         # A client's call may hang through it. And a group that lost a static member by its broker's death may take it
         # for a second one of that name.
-        house.finish(UNAVAILABLE, *([OWNERSHIP_LOST] if house.static else []))
-        house.must_equal(reference)
+        deployment.finish(UNAVAILABLE, *([OWNERSHIP_LOST] if deployment.static else []))
+        deployment.must_equal(reference)
 
 
 def test_a_broker_away_for_longer_than_the_budget_ends_the_process_for_a_restart(
-    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+    one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
     """The budget of every wait, or that of a shutdown where somebody wants it to end."""
-    waiting, stopped = houses(one_broker, "waiting"), houses(one_broker, "stopped")
+    waiting, stopped = deployments(one_broker, "waiting"), deployments(one_broker, "stopped")
     waiting.process(processing__unavailable_seconds=4)
     stopped.process(processing__shutdown_seconds=1)
     held = [(waiting, "commit.offsets"), (stopped, "commit.produced")]
@@ -119,37 +119,39 @@ def test_a_broker_away_for_longer_than_the_budget_ends_the_process_for_a_restart
     assert last["fact"]
     assert last["hint"]
     one_broker.restart()
-    for house, _ in held:
+    for deployment, _ in held:
         # The other budget, since a broker may need longer than that to be itself again.
-        house.processes.clear()
-        house.process().start()
-    for house, _ in held:
-        house.finish()
-        house.must_equal(reference)
+        deployment.processes.clear()
+        deployment.process().start()
+    for deployment, _ in held:
+        deployment.finish()
+        deployment.must_equal(reference)
 
 
 def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
-    one_broker: EmbeddedKafka, houses: Houses, reference: Reference
+    one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
-    house = houses(one_broker, "paused")
-    process = house.process().start(";".join([house.hold("commit.committed", 6), house.hold("commit.offsets", 9)]))
+    deployment = deployments(one_broker, "paused")
+    process = deployment.process().start(
+        ";".join([deployment.hold("commit.committed", 6), deployment.hold("commit.offsets", 9)])
+    )
     for times, (point, seconds) in enumerate((("commit.committed", 0.5), ("commit.offsets", 1.2)), start=1):
         process.wait_event("failpoint", times=times)
         one_broker.pause()
-        house.release(point)
+        deployment.release(point)
         time.sleep(seconds * SESSION_SECONDS)
         one_broker.resume()
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
 def test_a_broker_that_hangs_shows_within_seconds_and_the_budget_is_kept(
-    one_broker: EmbeddedKafka, houses: Houses
+    one_broker: EmbeddedKafka, deployments: Houses
 ) -> None:
     """It takes connections and answers nothing, while there is nothing to do. 2 and 15 seconds: a slow machine's."""
-    house = houses(one_broker, "hanging")
-    process = house.process(processing__unavailable_seconds=8).start().wait_ready()
-    house.wait_caught_up()
+    deployment = deployments(one_broker, "hanging")
+    process = deployment.process(processing__unavailable_seconds=8).start().wait_ready()
+    deployment.wait_caught_up()
     one_broker.pause()
     try:
         began = time.monotonic()
@@ -177,23 +179,23 @@ def wait_in_sync(cluster: EmbeddedKafka) -> None:
 
 
 def test_one_of_three_brokers_is_down_and_leaders_move(
-    kafka: EmbeddedKafka, three_brokers: EmbeddedKafka, houses: Houses, reference: Reference
+    kafka: EmbeddedKafka, three_brokers: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
     """One is killed, one is shut down and hands its leaders over: each while events come, and more come without it.
 
     A client's call may hang through a leader's death for longer than the watchdog lets it: then the process is started
     again, as its exit code asks for.
     """
-    house = houses(three_brokers, "three")
-    fed = Fed(house, read_topic(kafka.bootstrap_servers, house.input))
-    house.input = three_brokers.create_topic(f"{house.name}-input", partitions=PARTITIONS)
+    deployment = deployments(three_brokers, "three")
+    fed = Fed(deployment, read_topic(kafka.bootstrap_servers, deployment.input))
+    deployment.input = three_brokers.create_topic(f"{deployment.name}-input", partitions=PARTITIONS)
     fed.feed(6)
-    house.process().start("commit.done=sleep:0.05").wait_ready()
+    deployment.process().start("commit.done=sleep:0.05").wait_ready()
     for number, goes in ((1, three_brokers.kill), (2, three_brokers.stop_broker)):
         fed.feed(6)
         goes(number)
         fed.feed(6)
-        house.wait_caught_up(UNAVAILABLE)
+        deployment.wait_caught_up(UNAVAILABLE)
         three_brokers.restart(number)
         wait_in_sync(three_brokers)
     fed.must_equal(reference, UNAVAILABLE)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from model.graphs import recurrent
-from processor.dev.process import ProcessorProcess
 from processor.model.artifact import write_artifact
-from recovery.house import PARTITIONS, House
+from processor.trial.process import ProcessorProcess
+from recovery.deployment import PARTITIONS, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +37,13 @@ def checked(process: ProcessorProcess) -> dict[str, Any]:
     return {"exit_code": done.returncode, **{finding["name"]: finding for finding in document["findings"]}}
 
 
-def must_agree(house: House, name: str, **overrides: Any) -> dict[str, Any]:
+def must_agree(deployment: Deployment, name: str, **overrides: Any) -> dict[str, Any]:
     """`check` refuses what `run` refuses: the same fact, hint and exit code. Returns the finding."""
-    process = house.process(**overrides)
+    process = deployment.process(**overrides)
     found = checked(process)
     code = process.start().wait_exit()
     line = process.events()[-1]
-    house.processes.remove(process)
+    deployment.processes.remove(process)
     assert found["exit_code"] == code == line["exit_code"], (found, line)
     assert (found[name]["error"], found[name]["hint"]) == (line["error"], line["hint"])
     finding: dict[str, Any] = found[name]
@@ -52,15 +52,15 @@ def must_agree(house: House, name: str, **overrides: Any) -> dict[str, Any]:
     return finding
 
 
-def test_from_a_new_group_to_one_that_runs_and_one_that_was_stopped(house: House) -> None:
-    process = house.process().start()
-    house.wait_caught_up()
+def test_from_a_new_group_to_one_that_runs_and_one_that_was_stopped(deployment: Deployment) -> None:
+    process = deployment.process().start()
+    deployment.wait_caught_up()
     running = checked(process)
     assert running["states"]["verdict"] == "ok", running
     assert running["exit_code"] == 2, "its directory and its port are taken, by itself"
     assert "is in use" in running["state directory"]["fact"]
     before = process.get("/status")
-    house.finish()
+    deployment.finish()
     assert "rewound" not in process.log()
     assert "generation_changed" not in process.log()
     assert before
@@ -69,14 +69,14 @@ def test_from_a_new_group_to_one_that_runs_and_one_that_was_stopped(house: House
     assert "0 offsets are left to replay" in stopped["states"]["fact"]
 
 
-def test_a_port_that_is_taken(house: House) -> None:
-    port = house.process("one").start().wait_event("listening")["port"]
-    finding = must_agree_beside(house, f"127.0.0.1:{port}")
+def test_a_port_that_is_taken(deployment: Deployment) -> None:
+    port = deployment.process("one").start().wait_event("listening")["port"]
+    finding = must_agree_beside(deployment, f"127.0.0.1:{port}")
     assert str(port) in finding["fact"]
 
 
-def must_agree_beside(house: House, listen: str) -> dict[str, Any]:
-    process = house.process("two", http__listen=listen)
+def must_agree_beside(deployment: Deployment, listen: str) -> dict[str, Any]:
+    process = deployment.process("two", http__listen=listen)
     found = checked(process)
     assert found["exit_code"] == 2
     assert process.start().wait_exit() == 2
@@ -86,34 +86,34 @@ def must_agree_beside(house: House, listen: str) -> dict[str, Any]:
     return finding
 
 
-def test_what_does_not_belong_together(house: House, topic: Callable[..., str]) -> None:
+def test_what_does_not_belong_together(deployment: Deployment, topic: Callable[..., str]) -> None:
     """States of another model; other settings in the middle of a replay; an input that was recreated; lost states."""
-    process = house.process().start()
-    house.finish()
-    house.processes.clear()
+    process = deployment.process().start()
+    deployment.finish()
+    deployment.processes.clear()
 
-    ours, other = house.artifact, house.directory / "other"
+    ours, other = deployment.artifact, deployment.directory / "other"
     write_artifact(other, **recurrent())
-    house.artifact = other
-    finding = must_agree(house, "states")
+    deployment.artifact = other
+    finding = must_agree(deployment, "states")
     assert "belong to the model" in finding["fact"]
     assert f"Partitions {', '.join(map(str, range(1, PARTITIONS)))} are refused, too." in finding["cause"]
-    house.artifact = ours
+    deployment.artifact = ours
 
     place = topic("elsewhere", partitions=PARTITIONS)
-    house.input, given = place, house.input
-    assert "The input topic is not the one" in must_agree(house, "states")["fact"]
-    house.input = given
+    deployment.input, given = place, deployment.input
+    assert "The input topic is not the one" in must_agree(deployment, "states")["fact"]
+    deployment.input = given
 
-    house.kafka.delete_topics(house.changelog)
-    house.kafka.create_topic(house.changelog, partitions=PARTITIONS, config={"cleanup.policy": "compact"})
+    deployment.kafka.delete_topics(deployment.changelog)
+    deployment.kafka.create_topic(deployment.changelog, partitions=PARTITIONS, config={"cleanup.policy": "compact"})
     # The broker may still hold the last process to be a member for a moment.
     found = next(f for _ in range(60) if "The group runs" not in (f := checked(process)["states"]["fact"]))
     assert "but there is no state for it" in found
 
 
 @pytest.mark.parametrize("directory", ["/proc/processor", "/dev/null/state"])
-def test_a_place_that_holds_no_files_is_not_full(house: House, directory: str) -> None:
-    finding = must_agree(house, "disk", state__directory=directory)
+def test_a_place_that_holds_no_files_is_not_full(deployment: Deployment, directory: str) -> None:
+    finding = must_agree(deployment, "disk", state__directory=directory)
     assert "cannot be used" in finding["fact"]
     assert "full" not in finding["fact"] + finding["cause"]

@@ -13,8 +13,8 @@ import pytest
 from processor import failpoints
 
 if TYPE_CHECKING:
-    from processor.dev.reader import Topic
-    from recovery.house import House
+    from processor.trial.reader import Topic
+    from recovery.deployment import Deployment
 
 KILLED = -signal.SIGKILL
 FIRST_START = ("assign.assigned", "assign.opened", "assign.restored", "assign.started", "assign.located")
@@ -23,44 +23,44 @@ SECOND_START = tuple(point for point in failpoints.ASSIGN if point != "assign.st
 
 @pytest.mark.parametrize("hit", [1, 4])
 @pytest.mark.parametrize("point", failpoints.COMMIT)
-def test_killed_in_a_commit(house: House, reference: tuple[Topic, Topic], point: str, hit: int) -> None:
-    process = house.process().start(f"{point}=kill@{hit}")
+def test_killed_in_a_commit(deployment: Deployment, reference: tuple[Topic, Topic], point: str, hit: int) -> None:
+    process = deployment.process().start(f"{point}=kill@{hit}")
     assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
 @pytest.mark.parametrize("point", FIRST_START)
-def test_killed_while_a_new_group_begins(house: House, reference: tuple[Topic, Topic], point: str) -> None:
-    process = house.process().start(f"{point}=kill")
+def test_killed_while_a_new_group_begins(deployment: Deployment, reference: tuple[Topic, Topic], point: str) -> None:
+    process = deployment.process().start(f"{point}=kill")
     assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
 @pytest.mark.parametrize("point", SECOND_START)
-def test_killed_on_the_way_back(house: House, reference: tuple[Topic, Topic], point: str) -> None:
+def test_killed_on_the_way_back(deployment: Deployment, reference: tuple[Topic, Topic], point: str) -> None:
     """The first crash leaves something to restore (its disk is behind) and to replay; the second comes on the way."""
-    process = house.process().start("commit.committed=kill@5")
+    process = deployment.process().start("commit.committed=kill@5")
     assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start(f"{point}=kill")
     assert process.wait_exit() == KILLED, process.log()[-3000:]
     process.start()
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
 @pytest.mark.parametrize("point", failpoints.REVOKE)
-def test_killed_while_partitions_leave(house: House, reference: tuple[Topic, Topic], point: str) -> None:
-    first = house.process("one").start(f"{point}=kill")
+def test_killed_while_partitions_leave(deployment: Deployment, reference: tuple[Topic, Topic], point: str) -> None:
+    first = deployment.process("one").start(f"{point}=kill")
     first.wait_event("running")
-    second = house.process("two").start()  # its joining takes partitions away from the first
+    second = deployment.process("two").start()  # its joining takes partitions away from the first
     assert first.wait_exit() == KILLED
     second.wait_ready()
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
 def test_every_failpoint_has_its_test() -> None:

@@ -14,17 +14,17 @@ from keras import layers
 
 import processor
 from model import models
-from processor.dev.load import Event, send
 from processor.model.convert import verify
 from processor.model.convert.pytorch.description import Description
-from recovery.house import House
+from processor.trial.load import Event, send
+from recovery.deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
     Case = tuple[Path, NDArray[np.float32], NDArray[np.float32]]
 
@@ -87,15 +87,15 @@ def test_converted_verified_and_run(
     events = [Event(0, b"%d" % key, json.dumps({"features": x[key, step].tolist()}).encode()) for key, step in order]
     source, half = topic("input", partitions=1), len(order) // 2
     send(kafka.bootstrap_servers, source, events[:half])
-    house = House(kafka, tmp_path / "artifact", source, name("g"), tmp_path)
-    process = house.process().start()
-    house.wait_caught_up()
+    deployment = Deployment(kafka, tmp_path / "artifact", source, name("g"), tmp_path)
+    process = deployment.process().start()
+    deployment.wait_caught_up()
     process.sigkill()
     send(kafka.bootstrap_servers, source, events[half:])
     process.start()
-    house.finish()
+    deployment.finish()
 
-    predictions, dead_letters = house.published()
+    predictions, dead_letters = deployment.published()
     assert not dead_letters[0]
     said = [json.loads(record.value or b"{}") for record in predictions[0]]
     assert [(one["offset"], one["step"]) for one in said] == [(n, step + 1) for n, (_, step) in enumerate(order)]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import processor
-from processor.dev.load import Event, send
-from processor.dev.reader import read_topic
-from recovery.house import House
+from processor.trial.load import Event, send
+from processor.trial.reader import read_topic
+from recovery.deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 KEYS, STEPS = 7, 20
 FIRST_TIME = 1_767_225_600_000  # ms, near the records' own: a time of 1970 would be a dead letter
@@ -40,10 +40,10 @@ def test_packed_numbers_in_and_out(
     events.insert(10, Event(0, b"0", b"not packed"))
     send(kafka.bootstrap_servers, source, events)
     formats = {"input.format": "float32", "output.format": "float32"}
-    house = House(kafka, artifact, source, name("g"), tmp_path, formats)
-    house.process().start()
-    house.finish()
-    predictions, dead_letters = house.published()
+    deployment = Deployment(kafka, artifact, source, name("g"), tmp_path, formats)
+    deployment.process().start()
+    deployment.finish()
+    predictions, dead_letters = deployment.published()
 
     stepper = processor.load(artifact)
     state = stepper.initial_state(KEYS)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.dev.load import Load, produce
-from recovery.house import CONSUMER_PROTOCOL, Fed, House, wait_until
+from processor.trial.load import Load, produce
+from recovery.deployment import CONSUMER_PROTOCOL, Deployment, Fed, wait_until
 from recovery.test_commits import TOO_LITTLE, limit
 from recovery.test_recovery import replayed
 
 if TYPE_CHECKING:
-    from processor.dev.kafka import EmbeddedKafka
-    from processor.dev.process import ProcessorProcess
-    from processor.dev.reader import Topic
+    from processor.trial.kafka import EmbeddedKafka
+    from processor.trial.process import ProcessorProcess
+    from processor.trial.reader import Topic
 
     Reference = tuple[Topic, Topic]
 
@@ -30,18 +30,18 @@ KILLED, UNAVAILABLE = -signal.SIGKILL, 3
 SLOWLY = "commit.done=sleep:0.05"
 
 
-def under(house: House, protocol: str) -> House:
+def under(deployment: Deployment, protocol: str) -> Deployment:
     if protocol == "consumer":
-        house.properties = CONSUMER_PROTOCOL
-    return house
+        deployment.properties = CONSUMER_PROTOCOL
+    return deployment
 
 
 @BOTH
 def test_members_join_and_leave_all_the_time(fed: Fed, reference: Reference, protocol: str) -> None:
     """Each comes or goes as soon as the one before it has had its effect: in peace, or killed."""
-    house = under(fed.house, protocol)
-    house.static = False
-    one, two, three = (house.process(name) for name in ("one", "two", "three"))
+    deployment = under(fed.deployment, protocol)
+    deployment.static = False
+    one, two, three = (deployment.process(name) for name in ("one", "two", "three"))
 
     def comes(process: ProcessorProcess) -> None:
         process.start(SLOWLY).wait_event("running")
@@ -65,9 +65,9 @@ def test_members_join_and_leave_all_the_time(fed: Fed, reference: Reference, pro
 @BOTH
 def test_static_members_are_restarted_one_after_the_other(fed: Fed, reference: Reference, protocol: str) -> None:
     """In peace, and killed. Their partitions wait for them."""
-    house = under(fed.house, protocol)
+    deployment = under(fed.deployment, protocol)
     fed.feed(4)
-    one, two = house.process("one").start(SLOWLY), house.process("two").start(SLOWLY)
+    one, two = deployment.process("one").start(SLOWLY), deployment.process("two").start(SLOWLY)
     one.wait_ready()
     two.wait_ready()
     fed.feed(4)
@@ -91,35 +91,37 @@ def restart(process: ProcessorProcess) -> None:
     wait_until(is_back, "the member did not come back")
 
 
-def test_a_commit_fails_while_partitions_leave(house: House, reference: Reference) -> None:
+def test_a_commit_fails_while_partitions_leave(deployment: Deployment, reference: Reference) -> None:
     """Nothing of theirs is committed then, and the next owner replays; those that stay take the way back, too."""
-    house.static = False
-    house.settings["state.snapshot_interval_seconds"] = 60  # so that there is always something to write
-    one = house.process("one").start(f"{SLOWLY};{house.hold('revoke.started', 1)}")
+    deployment.static = False
+    deployment.settings["state.snapshot_interval_seconds"] = 60  # so that there is always something to write
+    one = deployment.process("one").start(f"{SLOWLY};{deployment.hold('revoke.started', 1)}")
     one.wait_event("running", times=4)
-    two = house.process("two").start()
+    two = deployment.process("two").start()
     one.wait_event("failpoint")
-    limit(house, TOO_LITTLE)
-    house.release("revoke.started")
+    limit(deployment, TOO_LITTLE)
+    deployment.release("revoke.started")
     one.wait_event("commit.failed")
-    limit(house, None)
+    limit(deployment, None)
     two.wait_event("running", times=2)  # which of the two had been stepped when they left is chance
     assert "rewound" in [line["event"] for line in one.events()]
     assert replayed(two) > 0
-    house.finish()
-    house.must_equal(reference)
+    deployment.finish()
+    deployment.must_equal(reference)
 
 
-def test_a_shutdown_that_hangs_ends_by_itself(house: House, reference: Reference) -> None:
-    process = house.process(processing__shutdown_seconds=1).start(f"{SLOWLY};{house.hold('revoke.started', 1)}")
+def test_a_shutdown_that_hangs_ends_by_itself(deployment: Deployment, reference: Reference) -> None:
+    process = deployment.process(processing__shutdown_seconds=1).start(
+        f"{SLOWLY};{deployment.hold('revoke.started', 1)}"
+    )
     process.wait_event("running")
     assert process.sigterm() == UNAVAILABLE
     line = process.events()[-1]
     assert (line["event"], line["what"]) == ("hung", "the shutdown")
     assert "loop.revoked" in line["at"]
     assert "Nothing is lost" in line["hint"]
-    house.finish_alone()
-    house.must_equal(reference)
+    deployment.finish_alone()
+    deployment.must_equal(reference)
 
 
 def test_what_a_shutdown_has_no_time_to_write_is_replayed(
@@ -129,8 +131,8 @@ def test_what_a_shutdown_has_no_time_to_write_is_replayed(
     source = topic("input", partitions=1)
     produce(kafka.bootstrap_servers, source, Load(seed=5, events=30_000, keys=60_000, partitions=1))
     settings = {"state.snapshot_interval_seconds": 60}
-    undisturbed = House(kafka, artifact, source, name("undisturbed"), tmp_path / "undisturbed", settings)
-    late = House(kafka, artifact, source, name("late"), tmp_path / "late", settings)
+    undisturbed = Deployment(kafka, artifact, source, name("undisturbed"), tmp_path / "undisturbed", settings)
+    late = Deployment(kafka, artifact, source, name("late"), tmp_path / "late", settings)
     undisturbed.process().start()
     process = late.process(processing__shutdown_seconds=1).start("revoke.started=sleep:1.1@1")
     wait_until(lambda: sum(late.places().values()) > 20_000, "nothing was stepped")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from processor.dev.load import Load, produce
-from recovery.house import House
+from processor.trial.load import Load, produce
+from recovery.deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 
 def test_a_member_without_partitions_is_ready_and_stands_by(
@@ -19,16 +19,16 @@ def test_a_member_without_partitions_is_ready_and_stands_by(
 ) -> None:
     source = topic("input", partitions=1)
     produce(kafka.bootstrap_servers, source, Load(events=2_000, keys=10, partitions=1))
-    house = House(kafka, artifact, source, name("standby"), tmp_path, static=False)
-    one = house.process("one").start().wait_ready()
-    two = house.process("two").start().wait_ready()
-    house.wait_caught_up()
+    deployment = Deployment(kafka, artifact, source, name("standby"), tmp_path, static=False)
+    one = deployment.process("one").start().wait_ready()
+    two = deployment.process("two").start().wait_ready()
+    deployment.wait_caught_up()
     owner, standby = (one, two) if '"running"' in (one.get("/status") or "") else (two, one)
     assert '"partitions": {}' in (standby.get("/status") or "")
     assert owner.sigterm() == 0
     standby.wait_event("running")
     produce(kafka.bootstrap_servers, source, Load(seed=2, events=1_000, keys=10, partitions=1, unnumbered_share=1.0))
-    house.finish()
-    predictions, _ = house.published()
+    deployment.finish()
+    predictions, _ = deployment.published()
     assert [record.offset for record in predictions[0]] == sorted(record.offset for record in predictions[0])
     assert len(predictions[0]) == 3_000

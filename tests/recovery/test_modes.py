@@ -16,21 +16,21 @@ from keras import layers
 
 import processor
 from model import models
-from processor.dev.load import Event, everything, produce, send
-from processor.dev.oracle import Expected, Rules, expected
-from processor.dev.reader import read_topic
-from processor.dev.samples import Input
-from processor.dev.truth import input_records, judge, truth_of_prefixes
+from processor.trial.checker import check_published, input_records, truth_of_prefixes
+from processor.trial.load import Event, everything, produce, send
+from processor.trial.oracle import Expected, Rules, expected
+from processor.trial.reader import read_topic
+from processor.trial.samples import Input
 from processor.types import Reason
 from recovery.conftest import SETTINGS
-from recovery.house import PARTITIONS, House
+from recovery.deployment import PARTITIONS, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
-    from processor.dev.oracle import Sample
+    from processor.trial.kafka import EmbeddedKafka
+    from processor.trial.oracle import Sample
 
     Topics = Callable[..., str]
     Names = Callable[[str], str]
@@ -47,10 +47,10 @@ def values(samples: list[Sample]) -> dict[str, np.ndarray[Any, Any]]:
     return {name: v.astype(np.float32) if v.dtype.kind == "f" else v for name, v in found.items()}
 
 
-def must_say_what_the_stepper_says(house: House, artifact: Path, wanted: Expected) -> None:
+def must_say_what_the_stepper_says(deployment: Deployment, artifact: Path, wanted: Expected) -> None:
     """Every prediction, to the bit, and `warm` with it: the whole sequences through the library, undisturbed."""
     stepper = processor.load(artifact)
-    said = {(v["partition"], v["offset"]): v for some in house.published()[0].values() for r in some
+    said = {(v["partition"], v["offset"]): v for some in deployment.published()[0].values() for r in some
             if (v := json.loads(r.value or b"{}"))}  # fmt: skip
     assert sum(map(len, wanted.predictions.values())) == len(said)
     for sequences in wanted.sequences.values():
@@ -66,17 +66,17 @@ def must_say_what_the_stepper_says(house: House, artifact: Path, wanted: Expecte
                 assert prediction["warm"] == bool(stepper.warm(state)[0])
 
 
-def killed_and_finished(house: House, times: int) -> None:
+def killed_and_finished(deployment: Deployment, times: int) -> None:
     """Killed at random moments, the disk lost once, and then left to finish."""
-    random, process = Random(times), house.process()
+    random, process = Random(times), deployment.process()
     for turn in range(times):
         process.start(SLOWLY).wait_event("running")
         time.sleep(random.random() * 0.4)
         process.sigkill()
         if turn == 1:
-            shutil.rmtree(house.state())
+            shutil.rmtree(deployment.state())
     process.start()
-    house.finish()
+    deployment.finish()
 
 
 @pytest.mark.parametrize("mode", ["window", "tumbling"])
@@ -90,8 +90,8 @@ def test_a_model_with_flatten_killed_again_and_again(
     processor.convert(model, artifact, mode=mode)
     source = topic("input", partitions=PARTITIONS)
     produce(kafka.bootstrap_servers, source, everything(seed=9, events=4000, keys=60, partitions=PARTITIONS, step_ms=5))
-    house = House(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
-    killed_and_finished(house, 3)
+    deployment = Deployment(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
+    killed_and_finished(deployment, 3)
 
     rules = Rules(inputs={"samples": (3,)}, length=LENGTH if mode == "tumbling" else 0, **RULES)
     wanted = expected(input_records(read_topic(kafka.bootstrap_servers, source)), rules)
@@ -105,10 +105,10 @@ def test_a_model_with_flatten_killed_again_and_again(
     answers = model.predict_on_batch(np.concatenate([values(samples)["samples"] for samples, _ in whole]))
     for (_, last), answer in zip(whole, answers, strict=True):
         truth[last.partition, last.offset] = answer
-    verdict = judge(wanted, *house.published(), truth)
+    verdict = check_published(wanted, *deployment.published(), truth)
     assert verdict, str(verdict)
     assert verdict.compared > 300
-    must_say_what_the_stepper_says(house, artifact, wanted)
+    must_say_what_the_stepper_says(deployment, artifact, wanted)
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +150,16 @@ def test_tokens_images_and_numbers_in_one_event(
     events.insert(7, Event(0, b"1", encoded(1, 0, 99)))  # no such word: its answer is no number, and its key stays
     source = topic("input", partitions=1)
     send(kafka.bootstrap_servers, source, events[:31])
-    house = House(kafka, artifact, source, name("g"), tmp_path, {"input.format": format})
-    process = house.process().start()
-    house.wait_caught_up()
+    deployment = Deployment(kafka, artifact, source, name("g"), tmp_path, {"input.format": format})
+    process = deployment.process().start()
+    deployment.wait_caught_up()
     process.sigkill()
-    shutil.rmtree(house.state())
+    shutil.rmtree(deployment.state())
     send(kafka.bootstrap_servers, source, events[31:])
     process.start()
-    house.finish()
+    deployment.finish()
 
-    predictions, dead_letters = house.published()
+    predictions, dead_letters = deployment.published()
     assert [dict(letter.headers)["processor.reason"] for letter in dead_letters[0]] == [b"not_finite"]
     said = [json.loads(record.value or b"{}") for record in predictions[0]]
     assert [one["offset"] for one in said] == [offset for offset in range(len(events)) if offset != 7]
@@ -191,8 +191,8 @@ def test_a_static_input_killed_again_and_again(
     inputs = (Input("x", (3,)), Input("place", (2,), static=True))
     load = everything(seed=11, events=4000, keys=60, inputs=inputs, partitions=PARTITIONS, step_ms=5)
     produce(kafka.bootstrap_servers, source, load)
-    house = House(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
-    killed_and_finished(house, 3)
+    deployment = Deployment(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
+    killed_and_finished(deployment, 3)
 
     rules = Rules(
         inputs={"x": (3,), "place": (2,)},
@@ -201,8 +201,8 @@ def test_a_static_input_killed_again_and_again(
         **RULES,
     )
     wanted = expected(input_records(read_topic(kafka.bootstrap_servers, source)), rules)
-    verdict = judge(wanted, *house.published(), truth_of_prefixes(wanted, model.predict_on_batch))
+    verdict = check_published(wanted, *deployment.published(), truth_of_prefixes(wanted, model.predict_on_batch))
     assert verdict, str(verdict)
     assert verdict.compared > 1500
     assert sum(one.reason == Reason.WRONG_STATIC for some in wanted.dead_letters.values() for one in some) > 50
-    must_say_what_the_stepper_says(house, artifact, wanted)
+    must_say_what_the_stepper_says(deployment, artifact, wanted)

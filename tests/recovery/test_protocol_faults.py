@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.dev.proxy import Fault, Proxy
-from processor.dev.reader import high_watermarks
+from processor.trial.reader import high_watermarks
+from tests.trial.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
-    from processor.dev.kafka import EmbeddedKafka
-    from processor.dev.process import ProcessorProcess
-    from processor.dev.reader import Topic
-    from recovery.house import House
+    from processor.trial.kafka import EmbeddedKafka
+    from processor.trial.process import ProcessorProcess
+    from processor.trial.reader import Topic
+    from recovery.deployment import Deployment
 
     Reference = tuple[Topic, Topic]
 
@@ -140,9 +140,13 @@ STORIES = {
 }
 
 
-def run(house: House, proxy: Proxy, process: ProcessorProcess) -> None:
+def run(deployment: Deployment, proxy: Proxy, process: ProcessorProcess) -> None:
     """Runs until everything is stepped, every fault has happened, and it ends in peace."""
-    ends = {number: end for number, end in high_watermarks(house.kafka.bootstrap_servers, house.input).items() if end}
+    ends = {
+        number: end
+        for number, end in high_watermarks(deployment.kafka.bootstrap_servers, deployment.input).items()
+        if end
+    }
     exits: list[int] = []
     deadline = time.monotonic() + 120
     while True:
@@ -151,7 +155,7 @@ def run(house: House, proxy: Proxy, process: ProcessorProcess) -> None:
                 exits.append(process.exit_code)
             assert set(exits) <= {UNAVAILABLE, OWNERSHIP_LOST}, process.log()[-4000:]
             process.start(SLOWLY)
-        places = house.places()
+        places = deployment.places()
         stepped = all(places.get(number, 0) >= end for number, end in ends.items())
         if stepped and not proxy.pending and process.sigterm() == 0:
             return
@@ -162,10 +166,10 @@ def run(house: House, proxy: Proxy, process: ProcessorProcess) -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_it_reads_as_if_nothing_had_happened(
-    house: House, reference: Reference, kafka: EmbeddedKafka, story: str
+    deployment: Deployment, reference: Reference, kafka: EmbeddedKafka, story: str
 ) -> None:
     with Proxy(kafka.bootstrap_servers, STORIES[story]) as proxy:
-        process = house.process(kafka__bootstrap_servers=proxy.bootstrap_servers, **IMPATIENT)
-        run(house, proxy, process)
+        process = deployment.process(kafka__bootstrap_servers=proxy.bootstrap_servers, **IMPATIENT)
+        run(deployment, proxy, process)
         assert len(proxy.happened) == len(STORIES[story])
-    house.must_equal(reference)
+    deployment.must_equal(reference)

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from processor.dev.reader import read_topic
-from processor.state.position import LocalMark
+from processor.state.checkpoint import LocalCheckpoint
 from processor.state.store import Store, StoreResources
-from recovery.house import PARTITIONS
+from processor.trial.reader import read_topic
+from recovery.deployment import PARTITIONS
 from recovery.test_recovery import restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from processor.dev.process import ProcessorProcess
-    from processor.dev.reader import Topic
-    from recovery.house import Fed, House
+    from processor.trial.process import ProcessorProcess
+    from processor.trial.reader import Topic
+    from recovery.deployment import Deployment, Fed
 
     Reference = tuple[Topic, Topic]
 
@@ -40,13 +40,13 @@ DAY_MS = 86_400_000
 def step(fed: Fed, parts: int) -> None:
     """Steps the next of so many parts, and ends in peace: every store has states, and the next part needs them."""
     fed.feed(parts)
-    process = fed.house.processes[-1].start()
-    fed.house.wait_caught_up()
+    process = fed.deployment.processes[-1].start()
+    fed.deployment.wait_caught_up()
     assert process.sigterm() == 0, process.log()[-3000:]
 
 
-def stores(house: House) -> list[Path]:
-    return sorted(house.state().glob("partition-*"))
+def stores(deployment: Deployment) -> list[Path]:
+    return sorted(deployment.state().glob("partition-*"))
 
 
 def refusal(process: ProcessorProcess, exit_code: int, fact: str) -> dict[str, Any]:
@@ -63,31 +63,31 @@ def test_a_store_that_is_behind_reads_the_changelogs_tail_and_one_far_behind_all
     fed: Fed, reference: Reference
 ) -> None:
     """Further behind than deletions are kept, it may hold keys that were deleted since."""
-    house = fed.house
-    process = house.process()
+    deployment = fed.deployment
+    process = deployment.process()
     step(fed, 4)
-    behind = shutil.copytree(house.state(), house.directory / "behind")
+    behind = shutil.copytree(deployment.state(), deployment.directory / "behind")
     step(fed, 3)
-    shutil.rmtree(house.state())
-    shutil.copytree(behind, house.state())
+    shutil.rmtree(deployment.state())
+    shutil.copytree(behind, deployment.state())
     step(fed, 2)
-    assert 0 < restored(process) < records_of(house)
+    assert 0 < restored(process) < records_of(deployment)
 
-    shutil.rmtree(house.state())
-    behind.rename(house.state())
-    for path in stores(house):
+    shutil.rmtree(deployment.state())
+    behind.rename(deployment.state())
+    for path in stores(deployment):
         with closing(Store.open(path, StoreResources(2**20))) as store:
-            mark = store.mark()
-            assert mark is not None
+            local = store.local_checkpoint()
+            assert local is not None
             long_ago = time.time_ns() // 1_000_000 - 2 * DAY_MS
-            store.write([], [], LocalMark(mark.changelog_offset, long_ago), None)
-    everything = records_of(house)
+            store.write([], [], LocalCheckpoint(local.changelog_offset, long_ago), None)
+    everything = records_of(deployment)
     fed.must_equal(reference)
-    assert restored(house.processes[-1]) == everything
+    assert restored(deployment.processes[-1]) == everything
 
 
-def records_of(house: House) -> int:
-    return sum(map(len, read_topic(house.kafka.bootstrap_servers, house.changelog).values()))
+def records_of(deployment: Deployment) -> int:
+    return sum(map(len, read_topic(deployment.kafka.bootstrap_servers, deployment.changelog).values()))
 
 
 def flip(path: Path, share: float) -> None:
@@ -122,11 +122,11 @@ DAMAGE: list[list[Callable[[Path], object]]] = [
 
 def test_flipped_bits_and_torn_files_are_found_and_the_store_is_rebuilt(fed: Fed, reference: Reference) -> None:
     """Each partition's store has a damage of its own, and so it has the next time."""
-    house = fed.house
-    process = house.process()
+    deployment = fed.deployment
+    process = deployment.process()
     step(fed, 3)
     for damages in DAMAGE:
-        for damage, store in zip(damages, stores(house), strict=True):
+        for damage, store in zip(damages, stores(deployment), strict=True):
             damage(store)
         step(fed, 2)
         assert [line["event"] for line in process.events()].count("store.corrupt") >= 2
@@ -135,40 +135,40 @@ def test_flipped_bits_and_torn_files_are_found_and_the_store_is_rebuilt(fed: Fed
 
 
 def test_a_table_that_is_damaged_while_it_is_open_is_found_when_it_is_read(fed: Fed, reference: Reference) -> None:
-    house = fed.house
-    process = house.process()
+    deployment = fed.deployment
+    process = deployment.process()
     step(fed, 2)
-    process.start(house.hold("assign.opened", PARTITIONS))
+    process.start(deployment.hold("assign.opened", PARTITIONS))
     process.wait_event("failpoint")
-    for store in stores(house):
+    for store in stores(deployment):
         for share in (0.2, 0.4, 0.6, 0.8):
             flip(newest(store, "*.sst"), share)
-    house.release("assign.opened")
+    deployment.release("assign.opened")
     fed.feed()
-    house.wait_caught_up()
+    deployment.wait_caught_up()
     assert "store.rebuilding" in [line["event"] for line in process.events()]
     fed.must_equal(reference)
 
 
 def test_a_full_disk_ends_the_process_and_loses_nothing(fed: Fed, reference: Reference) -> None:
     """At a shutdown, whose states it does not take any more, and at a start."""
-    house = fed.house
+    deployment = fed.deployment
     fed.feed(2)
-    process = house.process().start(house.hold("revoke.committed", 1))
-    house.wait_caught_up()
+    process = deployment.process().start(deployment.hold("revoke.committed", 1))
+    deployment.wait_caught_up()
     os.kill(process.pid, signal.SIGTERM)
     process.wait_event("failpoint")
     fill_disk(process)
-    house.release("revoke.committed")
+    deployment.release("revoke.committed")
     line = refusal(process, UNAVAILABLE, "The disk of")
     assert "is full" in line["fact"]
     assert "Free space" in line["hint"]
 
-    shutil.rmtree(house.state())
-    process = house.process(processing__unavailable_seconds=3).start(house.hold("assign.assigned", 1))
+    shutil.rmtree(deployment.state())
+    process = deployment.process(processing__unavailable_seconds=3).start(deployment.hold("assign.assigned", 1))
     process.wait_event("failpoint")
     fill_disk(process)
-    house.release("assign.assigned")
+    deployment.release("assign.assigned")
     assert "is full" in refusal(process, UNAVAILABLE, "The disk of")["fact"]
     fed.must_equal(reference)
 
@@ -189,11 +189,11 @@ os.execv(sys.executable, [sys.executable, "-m", "processor", *sys.argv[1:]])
 
 
 def test_a_disk_that_can_only_be_read_is_refused_and_left_as_it_is(fed: Fed, reference: Reference) -> None:
-    house = fed.house
-    house.command = (sys.executable, "-c", WITHOUT_PRIVILEGES)
-    process = house.process()
+    deployment = fed.deployment
+    deployment.command = (sys.executable, "-c", WITHOUT_PRIVILEGES)
+    process = deployment.process()
     step(fed, 2)
-    for closed in (house.state(), stores(house)[1]):
+    for closed in (deployment.state(), stores(deployment)[1]):
         below = [closed, *closed.rglob("*")]
         modes = {path: path.stat().st_mode for path in below}
         for path in below:
@@ -204,19 +204,19 @@ def test_a_disk_that_can_only_be_read_is_refused_and_left_as_it_is(fed: Fed, ref
         for path, mode in modes.items():
             path.chmod(mode)
     fed.must_equal(reference)
-    assert restored(house.processes[-1]) == 0
+    assert restored(deployment.processes[-1]) == 0
 
 
 def test_a_store_whose_lock_is_held_is_waited_for_within_the_budget(fed: Fed, reference: Reference) -> None:
-    house = fed.house
-    house.process()
+    deployment = fed.deployment
+    deployment.process()
     step(fed, 2)
-    with closing(Store.open(stores(house)[1], StoreResources(2**20))):
-        impatient = house.process(processing__unavailable_seconds=3).start()
+    with closing(Store.open(stores(deployment)[1], StoreResources(2**20))):
+        impatient = deployment.process(processing__unavailable_seconds=3).start()
         line = refusal(impatient, UNAVAILABLE, "is in use")
         assert "Wait for that process to end" in line["hint"]
-        house.processes.clear()
-        process = house.process().start()
+        deployment.processes.clear()
+        process = deployment.process().start()
         process.wait_event("running", times=PARTITIONS - 1)
         assert process.running
     process.wait_event("running", times=PARTITIONS)

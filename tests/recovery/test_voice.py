@@ -15,14 +15,14 @@ import pytest
 import speech
 from model import models  # noqa: F401  it quietens TensorFlow
 from processor.kafka.client import Producer
-from recovery.house import PARTITIONS, House
+from recovery.deployment import PARTITIONS, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from processor.dev.kafka import EmbeddedKafka
+    from processor.trial.kafka import EmbeddedKafka
 
 PAGE = Path(__file__).parents[2] / "docs" / "voice.md"
 TOLERANCE = 1e-5
@@ -95,7 +95,9 @@ def test_two_calls_are_served(
     tmp_path: Path,
 ) -> None:
     """One event a frame, a state for each call: one call begins late and ends early, in the middle of the other."""
-    house = House(kafka, page["folder"] / "voice", topic("frames", partitions=PARTITIONS), name("voice"), tmp_path)
+    deployment = Deployment(
+        kafka, page["folder"] / "voice", topic("frames", partitions=PARTITIONS), name("voice"), tmp_path
+    )
     frames = framed(sound[0])
     # Without idempotence, a batch that is sent again may land behind a later one: frames out of order.
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True})
@@ -103,15 +105,15 @@ def test_two_calls_are_served(
         for call, start, end in (("call-a", 0, len(frames)), ("call-b", 30, 90)):
             if start <= at < end:
                 event = {"features": frames[at - start].tolist(), "end": at == end - 1}
-                producer.produce(house.input, json.dumps(event), call)
+                producer.produce(deployment.input, json.dumps(event), call)
         producer.poll(0)
     producer.flush()
-    house.process().start()
-    house.finish()
+    deployment.process().start()
+    deployment.finish()
     heard: dict[str, list[float]] = {"call-a": [], "call-b": []}
-    for records in house.published()[0].values():
+    for records in deployment.published()[0].values():
         for record in records:
             heard[(record.key or b"").decode()].append(json.loads(record.value or b"{}")["probability"])
     np.testing.assert_allclose(np.ravel(heard["call-a"]), makers, atol=TOLERANCE)
     np.testing.assert_allclose(np.ravel(heard["call-b"]), makers[:60], atol=TOLERANCE)
-    kafka.delete_topics(house.output, house.dead_letters, house.changelog)
+    kafka.delete_topics(deployment.output, deployment.dead_letters, deployment.changelog)

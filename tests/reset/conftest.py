@@ -1,4 +1,4 @@
-"""One input and one undisturbed run of it; a house for each test. As in tests/recovery, with a shorter input."""
+"""One input and one undisturbed run of it; a deployment for each test. As in tests/recovery, with a shorter input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 import tensorflow as tf
 
 import processor
-from processor.dev.load import everything, produce
+from processor.trial.load import everything, produce
 from recovery.conftest import SETTINGS, small_model
-from recovery.house import PARTITIONS
-from reset.reset_house import ResetHouse
+from recovery.deployment import PARTITIONS
+from reset.reset_deployment import ResetDeployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from processor.dev.kafka import EmbeddedKafka
-    from reset.reset_house import Published
+    from processor.trial.kafka import EmbeddedKafka
+    from reset.reset_deployment import Published
 
 EVENTS = 14_000
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # several test processes share one broker
@@ -62,7 +62,7 @@ def another_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fill(kafka: EmbeddedKafka, topic: str, events: int = EVENTS, *, seed: int = 8, **load: int) -> str:
-    """load: more of `processor.dev.load.Load`."""
+    """load: more of `processor.trial.load.Load`."""
     fields = {"keys": 300, "partitions": PARTITIONS, "step_ms": 5, **load}
     produce(kafka.bootstrap_servers, topic, everything(seed=seed, events=events, **fields))
     return topic
@@ -82,17 +82,19 @@ def undisturbed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Published:
     directory = tmp_path_factory.mktemp("reset-undisturbed")
-    house = ResetHouse(kafka, reset_artifact, reset_input, f"reset-undisturbed-{WORKER}", directory, dict(SETTINGS))
-    house.process().start()
-    house.finish()
-    house.must_be_right(house.published(), dict.fromkeys(range(PARTITIONS), 0), reset_truth)
-    return house.published()
+    deployment = ResetDeployment(
+        kafka, reset_artifact, reset_input, f"reset-undisturbed-{WORKER}", directory, dict(SETTINGS)
+    )
+    deployment.process().start()
+    deployment.finish()
+    deployment.must_be_right(deployment.published(), dict.fromkeys(range(PARTITIONS), 0), reset_truth)
+    return deployment.published()
 
 
 @pytest.fixture
-def house(
+def deployment(
     kafka: EmbeddedKafka, reset_artifact: Path, reset_input: str, name: Callable[[str], str], tmp_path: Path
-) -> Iterator[ResetHouse]:
-    house = ResetHouse(kafka, reset_artifact, reset_input, name("g"), tmp_path, dict(SETTINGS))
-    yield house
-    house.close()
+) -> Iterator[ResetDeployment]:
+    deployment = ResetDeployment(kafka, reset_artifact, reset_input, name("g"), tmp_path, dict(SETTINGS))
+    yield deployment
+    deployment.close()

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.errors import StateCorrupt
-from processor.state.position import LocalMark, Position
+from processor.recovery.restore import open_store
+from processor.state.checkpoint import Checkpoint, LocalCheckpoint
 from processor.state.record import state_key
-from processor.state.restore import open_store
 from processor.state.store import Store, StoreResources
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOW_MS, RETENTION_MS = 1_700_000_000_000, 86_400_000
-POSITION = Position(7, 0, 7, "topic", 1, 2)
+CHECKPOINT = Checkpoint(7, 0, 7, "topic", 1, 2)
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def resources() -> StoreResources:
     return StoreResources(2 * 2**20)
 
 
-def filled(path: Path, resources: StoreResources, mark: LocalMark) -> Path:
+def filled(path: Path, resources: StoreResources, local: LocalCheckpoint) -> Path:
     with closing(Store.open(path, resources)) as store:
-        store.write([(state_key(b"%d" % number), b"x" * 200) for number in range(500)], [], mark, POSITION)
+        store.write([(state_key(b"%d" % number), b"x" * 200) for number in range(500)], [], local, CHECKPOINT)
     return path
 
 
@@ -35,28 +35,28 @@ def filled(path: Path, resources: StoreResources, mark: LocalMark) -> Path:
 def test_one_that_may_keep_what_was_deleted_is_wiped(
     tmp_path: Path, resources: StoreResources, complete_as_of_ms: int, kept: bool
 ) -> None:
-    path = filled(tmp_path / "store", resources, LocalMark(11, complete_as_of_ms))
+    path = filled(tmp_path / "store", resources, LocalCheckpoint(11, complete_as_of_ms))
     with closing(open_store(path, resources, NOW_MS, RETENTION_MS)) as store:
-        assert (store.position() == POSITION) is kept
+        assert (store.checkpoint() == CHECKPOINT) is kept
         assert (store.get_many([state_key(b"1")]) != [None]) is kept
 
 
 def test_one_that_never_was_complete_is_wiped(tmp_path: Path, resources: StoreResources) -> None:
-    path = filled(tmp_path / "store", resources, LocalMark(11, None))
+    path = filled(tmp_path / "store", resources, LocalCheckpoint(11, None))
     with closing(open_store(path, resources, NOW_MS, RETENTION_MS)) as store:
-        assert (store.position(), store.mark()) == (None, None)
+        assert (store.checkpoint(), store.local_checkpoint()) == (None, None)
 
 
 def test_one_that_cannot_be_read_is_closed_again_so_that_it_can_be_wiped(
     tmp_path: Path, resources: StoreResources
 ) -> None:
-    path = filled(tmp_path / "store", resources, LocalMark(11, NOW_MS))
+    path = filled(tmp_path / "store", resources, LocalCheckpoint(11, NOW_MS))
     table = next(path.glob("*.sst"))
     content = bytearray(table.read_bytes())
-    content[20] ^= 0x10  # in the first block, in which mark and position are
+    content[20] ^= 0x10  # in the first block, in which local and checkpoint are
     table.write_bytes(content)
     with pytest.raises(StateCorrupt):
         open_store(path, resources, NOW_MS, RETENTION_MS)
     Store.wipe(path)
     with closing(open_store(path, resources, NOW_MS, RETENTION_MS)) as store:
-        assert store.position() is None
+        assert store.checkpoint() is None

@@ -1,4 +1,4 @@
-"""Records and positions: the documented bytes, every bit back, and a refusal of everything else."""
+"""Records and checkpoints: the documented bytes, every bit back, and a refusal of everything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.errors import Incompatible, ProcessorError, StateCorrupt
-from processor.state.position import LocalMark, Position
+from processor.state.checkpoint import Checkpoint, LocalCheckpoint
 from processor.state.record import (
     FLAG_EMPTY,
     FLAG_SEQUENCE,
@@ -26,7 +26,7 @@ from processor.state.record import (
 
 FINGERPRINT = 0xFEDC_BA98_7654_3210
 COLUMNS = ("steps", "offset", "time", "sequence", "has_sequence", "empty")
-POSITION = Position(41, -(2**63), 97, "fXl2dGVzdC10b3BpYy1pZA", FINGERPRINT, 2**64 - 1)
+CHECKPOINT = Checkpoint(41, -(2**63), 97, "fXl2dGVzdC10b3BpYy1pZA", FINGERPRINT, 2**64 - 1)
 
 
 def records_of(seed: int, rows: int, words: int, empty_share: float = 0.3) -> Records:
@@ -200,7 +200,7 @@ def test_keys_cannot_meet() -> None:
 @settings(deadline=None)
 @given(
     st.builds(
-        Position,
+        Checkpoint,
         st.integers(-(2**63), 2**63 - 1),
         st.integers(-(2**63), 2**63 - 1),
         st.integers(-(2**63), 2**63 - 1),
@@ -211,25 +211,25 @@ def test_keys_cannot_meet() -> None:
         st.booleans(),
     )
 )
-def test_a_position_comes_back(position: Position) -> None:
-    assert Position.from_bytes(position.to_bytes()) == position
+def test_a_checkpoint_comes_back(checkpoint: Checkpoint) -> None:
+    assert Checkpoint.from_bytes(checkpoint.to_bytes()) == checkpoint
 
 
 @settings(deadline=None)
-@given(st.builds(LocalMark, st.integers(0, 2**63 - 1), st.none() | st.integers(0, 2**63 - 1)))
-def test_a_mark_comes_back(mark: LocalMark) -> None:
-    assert LocalMark.from_bytes(mark.to_bytes()) == mark
+@given(st.builds(LocalCheckpoint, st.integers(0, 2**63 - 1), st.none() | st.integers(0, 2**63 - 1)))
+def test_a_mark_comes_back(local: LocalCheckpoint) -> None:
+    assert LocalCheckpoint.from_bytes(local.to_bytes()) == local
 
 
-def test_a_position_with_a_flag_that_this_version_does_not_know_is_refused() -> None:
-    body = bytearray(POSITION.to_bytes()[:-4])
+def test_a_checkpoint_with_a_flag_that_this_version_does_not_know_is_refused() -> None:
+    body = bytearray(CHECKPOINT.to_bytes()[:-4])
     body[1] = 0x02
     with pytest.raises(StateCorrupt, match="flags"):
-        Position.from_bytes(bytes(body) + struct.pack("<I", zlib.crc32(body)))
+        Checkpoint.from_bytes(bytes(body) + struct.pack("<I", zlib.crc32(body)))
 
 
-@pytest.mark.parametrize("sealed", [POSITION, LocalMark(7, 9), LocalMark(7, None)])
-def test_flipped_and_torn_positions_and_marks_are_refused(sealed: Position | LocalMark) -> None:
+@pytest.mark.parametrize("sealed", [CHECKPOINT, LocalCheckpoint(7, 9), LocalCheckpoint(7, None)])
+def test_flipped_and_torn_positions_and_marks_are_refused(sealed: Checkpoint | LocalCheckpoint) -> None:
     value = sealed.to_bytes()
     for bit in range(8 * len(value)):
         flipped = bytearray(value)

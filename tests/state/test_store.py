@@ -1,4 +1,4 @@
-"""Stores: what was written comes back or is refused; a kill leaves a prefix with a position that is true of it."""
+"""Stores: what was written comes back or is refused; a kill leaves a prefix with a checkpoint that is true of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processor.errors import ConfigError, Incompatible, ProcessorError, StateCorrupt, Unavailable
-from processor.state.position import LocalMark, Position
-from processor.state.record import POSITION_KEY, state_key
+from processor.state.checkpoint import Checkpoint, LocalCheckpoint
+from processor.state.record import CHECKPOINT_KEY, state_key
 from processor.state.store import StateDirectory, Store, StoreResources
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def resources() -> StoreResources:
     return StoreResources(2 * 2**20)
 
 
-def position_at(offset: int) -> Position:
-    return Position(offset, 0, offset, "topic", 1, 2)
+def checkpoint_at(offset: int) -> Checkpoint:
+    return Checkpoint(offset, 0, offset, "topic", 1, 2)
 
 
 def row(number: int, version: int = 0) -> tuple[bytes, bytes]:
@@ -48,10 +48,10 @@ def keys_of(numbers: range) -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed store of ROWS rows with a position and a mark. Copy it before damaging it."""
+    """A closed store of ROWS rows with a checkpoint and a local. Copy it before damaging it."""
     path = tmp_path_factory.mktemp("filled") / "partition-0"
     with closing(Store.open(path, StoreResources(8 * 2**20))) as store:
-        store.write([row(number) for number in range(ROWS)], [], LocalMark(11, 12), position_at(7))
+        store.write([row(number) for number in range(ROWS)], [], LocalCheckpoint(11, 12), checkpoint_at(7))
     return path
 
 
@@ -68,8 +68,8 @@ def test_a_new_store_is_empty(tmp_path: Path, resources: StoreResources) -> None
     with closing(Store.open(tmp_path / "a" / "b", resources)) as store:
         assert store.get_many([]) == []
         assert store.get_many([state_key(b"x")]) == [None]
-        assert store.position() is None
-        assert store.mark() is None
+        assert store.checkpoint() is None
+        assert store.local_checkpoint() is None
         assert store.sweep(None, 10) == ([], None)
         assert store.estimate_keys() == 0
 
@@ -77,29 +77,29 @@ def test_a_new_store_is_empty(tmp_path: Path, resources: StoreResources) -> None
 def test_everything_comes_back_after_a_close(filled: Path, resources: StoreResources) -> None:
     with closing(Store.open(filled, resources)) as store:
         assert store.get_many([*keys_of(range(ROWS)), state_key(b"none")]) == [*expected(range(ROWS)), None]
-        assert store.position() == position_at(7)
-        assert store.mark() == LocalMark(11, 12)
+        assert store.checkpoint() == checkpoint_at(7)
+        assert store.local_checkpoint() == LocalCheckpoint(11, 12)
         assert store.estimate_keys() == pytest.approx(ROWS, rel=0.1)
 
 
 def test_writes_replace_delete_and_leave_alone(tmp_path: Path, resources: StoreResources) -> None:
     with closing(Store.open(tmp_path / "s", resources)) as store:
-        store.write([row(1), row(2), row(3)], [], LocalMark(1, None), position_at(1))
+        store.write([row(1), row(2), row(3)], [], LocalCheckpoint(1, None), checkpoint_at(1))
         store.write([row(2, 9)], [row(3)[0], row(4)[0]], None, None)
         assert store.get_many(keys_of(range(1, 5))) == [row(1)[1], row(2, 9)[1], None, None]
-        assert (store.position(), store.mark()) == (position_at(1), LocalMark(1, None))
-        store.write([], [], None, position_at(2))
-        assert (store.position(), store.mark()) == (position_at(2), LocalMark(1, None))
+        assert (store.checkpoint(), store.local_checkpoint()) == (checkpoint_at(1), LocalCheckpoint(1, None))
+        store.write([], [], None, checkpoint_at(2))
+        assert (store.checkpoint(), store.local_checkpoint()) == (checkpoint_at(2), LocalCheckpoint(1, None))
         store.write([], [], None, None)
 
 
 def test_keys_and_values_may_be_any_bytes(tmp_path: Path, resources: StoreResources) -> None:
     odd = [b"", b"\x00", b"\xff" * 300, b"\x01", b"a\x00b"]
     with closing(Store.open(tmp_path / "s", resources)) as store:
-        store.write([(state_key(key), key[::-1]) for key in odd], [], None, position_at(5))
+        store.write([(state_key(key), key[::-1]) for key in odd], [], None, checkpoint_at(5))
         assert store.get_many([state_key(key) for key in odd]) == [key[::-1] for key in odd]
         assert [key for key, _ in store.sweep(None, 100)[0]] == sorted(state_key(key) for key in odd)
-        assert store.position() == position_at(5)
+        assert store.checkpoint() == checkpoint_at(5)
 
 
 def test_a_sweep_meets_every_record_once_in_slices(filled: Path, resources: StoreResources) -> None:
@@ -117,7 +117,7 @@ def test_a_sweep_meets_every_record_once_in_slices(filled: Path, resources: Stor
 
 def test_a_sweep_goes_on_where_its_last_record_was_deleted(tmp_path: Path, resources: StoreResources) -> None:
     with closing(Store.open(tmp_path / "s", resources)) as store:
-        store.write([row(number) for number in range(4)], [], None, position_at(1))
+        store.write([row(number) for number in range(4)], [], None, checkpoint_at(1))
         found, after = store.sweep(None, 2)
         store.write([], [key for key, _ in found], None, None)
         assert store.sweep(after, 2) == ([row(2), row(3)], None)
@@ -140,7 +140,7 @@ def test_many_stores_share_their_memory(tmp_path: Path) -> None:
     greatest = 0
     for version in range(3):
         for store in stores:
-            store.write([row(number, version) for number in range(ROWS)], [], None, position_at(1))
+            store.write([row(number, version) for number in range(ROWS)], [], None, checkpoint_at(1))
             store.get_many(keys_of(range(0, ROWS, 7)))
             greatest = max(greatest, resources.cache.get_usage())
     # All memtables and blocks are charged to the one cache; a write that is under way may come on top.
@@ -221,7 +221,7 @@ def _one(path: Path, pattern: str) -> Path:
 def _read_all(path: Path, resources: StoreResources) -> None:
     with closing(Store.open(path, resources)) as store:
         assert store.get_many(keys_of(range(ROWS))) == expected(range(ROWS))
-        assert store.position() == position_at(7)
+        assert store.checkpoint() == checkpoint_at(7)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -251,7 +251,7 @@ def test_a_damaged_store_is_corrupt_and_can_be_wiped(copy: Path, resources: Stor
     assert not copy.exists()
     Store.wipe(copy)  # nothing there: nothing to do
     with closing(Store.open(copy, resources)) as store:
-        assert store.position() is None
+        assert store.checkpoint() is None
 
 
 def test_damage_that_a_compaction_finds_fails_the_writes_and_the_closing_and_says_which_store_it_is(
@@ -262,14 +262,14 @@ def test_damage_that_a_compaction_finds_fails_the_writes_and_the_closing_and_say
     for turn in range(4):  # so many tables lie there that the next opening puts them together
         with closing(Store.open(path, resources)) as store:
             rows = [(key, b"%d" % turn * 1000) for key in keys_of(range(100))]
-            store.write(rows, [], LocalMark(turn, None), position_at(turn))
+            store.write(rows, [], LocalCheckpoint(turn, None), checkpoint_at(turn))
     for table in path.glob("*.sst"):
         _flip(table, 50_000)
     store = Store.open(path, resources)
 
     def write_on() -> None:
         for turn in range(1000):
-            store.write([(b"s-new", b"x" * 100_000)], [], LocalMark(turn, None), position_at(turn))
+            store.write([(b"s-new", b"x" * 100_000)], [], LocalCheckpoint(turn, None), checkpoint_at(turn))
             store.flush()
 
     with pytest.raises(StateCorrupt) as raised:
@@ -279,17 +279,17 @@ def test_damage_that_a_compaction_finds_fails_the_writes_and_the_closing_and_say
         store.close()
     Store.wipe(path)
     with closing(Store.open(path, resources)) as store:
-        assert store.position() is None
+        assert store.checkpoint() is None
 
 
 def test_a_torn_manifest_is_an_older_store_or_corrupt(copy: Path, resources: StoreResources) -> None:
-    """RocksDB takes a torn end for a crash. What remains must then be without its position, too."""
+    """RocksDB takes a torn end for a crash. What remains must then be without its checkpoint, too."""
     manifest = _one(copy, "MANIFEST*")
     os.truncate(manifest, manifest.stat().st_size // 2)
     try:
         with closing(Store.open(copy, resources)) as store:
             assert store.get_many(keys_of(range(ROWS))) == [None] * ROWS
-            assert (store.position(), store.mark()) == (None, None)
+            assert (store.checkpoint(), store.local_checkpoint()) == (None, None)
     except StateCorrupt:
         pass
 
@@ -310,13 +310,13 @@ def test_a_corrupt_row_never_ends_a_sweep_in_silence(copy: Path, resources: Stor
 @pytest.mark.parametrize(
     ("value", "error"), [(b"", StateCorrupt), (b"\x01torn", StateCorrupt), (b"\x09", Incompatible)]
 )
-def test_a_position_that_cannot_be_read_is_refused(
+def test_a_checkpoint_that_cannot_be_read_is_refused(
     tmp_path: Path, resources: StoreResources, value: bytes, error: type[ProcessorError]
 ) -> None:
     with closing(Store.open(tmp_path / "s", resources)) as store:
-        store.write([(POSITION_KEY, value)], [], None, None)
+        store.write([(CHECKPOINT_KEY, value)], [], None, None)
         with pytest.raises(error):
-            store.position()
+            store.checkpoint()
 
 
 # Disks --------------------------------------------------------------------------------------------------------
@@ -358,17 +358,17 @@ def test_a_full_disk_is_unavailable_and_loses_only_the_end(tmp_path: Path, resou
     answers = _told(
         f"""
         import resource, signal
-        from processor.state.position import Position
+        from processor.state.checkpoint import Checkpoint
         from processor.state.record import state_key
         store = Store.open(Path({str(path)!r}), StoreResources(2**20))
-        store.write([(state_key(b"first"), b"1")], [], None, Position(1, 0, 1, "topic", 1, 2))
+        store.write([(state_key(b"first"), b"1")], [], None, Checkpoint(1, 0, 1, "topic", 1, 2))
         store.flush()
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         def fill():
             for offset in range(2, 50):
                 rows = [(state_key(b"%d" % number), b"x" * 400) for number in range(2000)]
-                store.write(rows, [], None, Position(offset, 0, offset, "topic", 1, 2))
+                store.write(rows, [], None, Checkpoint(offset, 0, offset, "topic", 1, 2))
         report(fill)
         report(store.flush)
         report(store.close)
@@ -378,7 +378,7 @@ def test_a_full_disk_is_unavailable_and_loses_only_the_end(tmp_path: Path, resou
     assert "full" in answers[0]
     with closing(Store.open(path, resources)) as store:
         assert store.get_many([state_key(b"first")]) == [b"1"]
-        assert store.position() == position_at(1)
+        assert store.checkpoint() == checkpoint_at(1)
 
 
 def test_too_few_files_are_no_corruption(copy: Path, resources: StoreResources) -> None:
@@ -408,13 +408,13 @@ def test_a_kill_leaves_a_prefix_with_its_position(tmp_path: Path, resources: Sto
     path = tmp_path / "s"
     with _child(
         f"""
-        from processor.state.position import LocalMark, Position
+        from processor.state.checkpoint import LocalCheckpoint, Checkpoint
         from processor.state.record import state_key
         store = Store.open(Path({str(path)!r}), StoreResources(2**20))
         for number in range(10**6):
             done = number * {ROUND}
             rows = [(state_key(b"%d" % (i % {KEYS})), b"%d" % i + b" " * 300) for i in range(done, done + {ROUND})]
-            store.write(rows, [], LocalMark(done + {ROUND}, 1), Position(done + {ROUND}, 0, 0, "topic", 1, 2))
+            store.write(rows, [], LocalCheckpoint(done + {ROUND}, 1), Checkpoint(done + {ROUND}, 0, 0, "topic", 1, 2))
             print(number, flush=True)
         """
     ) as child:
@@ -425,16 +425,16 @@ def test_a_kill_leaves_a_prefix_with_its_position(tmp_path: Path, resources: Sto
         child.wait()
     with closing(Store.open(path, resources)) as store:
         values = store.get_many([state_key(b"%d" % key) for key in range(KEYS)])
-        position, mark = store.position(), store.mark()
+        checkpoint, local = store.checkpoint(), store.local_checkpoint()
     written = [int(value.split()[0]) if value else -1 for value in values]
     length = max(written) + 1
     # A prefix of the writes: each key has the last version of it below `length`, and no other.
     for key, version in enumerate(written):
         assert version == max((v for v in range(key, length, KEYS)[-1:]), default=-1)
-    # Its position: all that it speaks for is there, and no more than one round beyond.
-    spoken_for = position.replay_from if position else 0
+    # Its checkpoint: all that it speaks for is there, and no more than one round beyond.
+    spoken_for = checkpoint.replay_from if checkpoint else 0
     assert spoken_for <= length <= spoken_for + ROUND
-    assert mark == (LocalMark(spoken_for, 1) if position else None)
+    assert local == (LocalCheckpoint(spoken_for, 1) if checkpoint else None)
     assert length > 0 or rounds == 1
 
 

@@ -16,9 +16,9 @@ from processor.model.convert.graph import walk
 from processor.model.convert.machine import stepped
 from processor.model.convert.names import functional
 from processor.model.convert.properties import Finding
+from processor.model.convert.reference import row_errors, scaled_error
 from processor.model.convert.sequences import FARTHEST, ROWS, extreme_sequences, random_sequences
 from processor.model.convert.toggles import free, inference
-from processor.model.convert.truth import row_errors, scaled_error
 from processor.model.convert.twins import precisions
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from processor.model.convert.budget import Budget, Stage
     from processor.model.convert.modes import Built
     from processor.model.convert.properties import Subject
+    from processor.model.convert.reference import Reference
     from processor.model.convert.sequences import Sequences
-    from processor.model.convert.truth import Truth
 
     Tick = Callable[[float], None]
 
@@ -127,7 +127,7 @@ def lengths_to_compare(artifact: Artifact, own_length: int | None) -> list[int]:
 
 
 def every_prefix(
-    subject: Subject, truth: Truth, errors: Errors, lengths: list[int], which: str, stage: Stage, tick: Tick
+    subject: Subject, truth: Reference, errors: Errors, lengths: list[int], which: str, stage: Stage, tick: Tick
 ) -> list[int]:
     """The step's answer after t samples against the trained model's to those that it stands for, for all t.
 
@@ -159,7 +159,7 @@ def every_prefix(
     return sorted(compared)
 
 
-def _numbers_of_both_ways(truth: Truth, some: Sequences, answers: list[Any], known: list[Any]) -> list[Any]:
+def _numbers_of_both_ways(truth: Reference, some: Sequences, answers: list[Any], known: list[Any]) -> list[Any]:
     """The trained model's answers; NaN where the step has none, and the model has none either, run as it is written.
 
     Keras answers in two ways there: NaN where layers run one by one, 0 where TensorFlow fuses a layer with its relu.
@@ -180,7 +180,7 @@ def telling_first(lengths: list[int]) -> list[int]:
 
 
 def own_rounding(
-    subject: Subject, truth: Truth, lengths: list[int], error: float, stage: Stage, factor: int = OWN_ROUNDINGS
+    subject: Subject, truth: Reference, lengths: list[int], error: float, stage: Stage, factor: int = OWN_ROUNDINGS
 ) -> float:
     """What float32 costs the model itself in the answers that were compared; no more of them than explain the error.
 
@@ -204,7 +204,7 @@ def powers(first: int, last: int) -> list[int]:
     return sorted({n for k in range(31) if first < (n := 1 << k) <= last} | ({last} if last > first else set()))
 
 
-def own_causality(subject: Subject, truth: Truth, tolerance: float) -> Finding:
+def own_causality(subject: Subject, truth: Reference, tolerance: float) -> Finding:
     """A model whose output has time gives, at each sample, what it gives to the prefix: it does not look ahead."""
     sequences = subject.sequences.part(0, min(16, subject.artifact.length or 16))
     middle = max(1, sequences.length // 2)
@@ -215,7 +215,7 @@ def own_causality(subject: Subject, truth: Truth, tolerance: float) -> Finding:
 
 
 def long_run(
-    subject: Subject, truth: Truth, tolerance: float, first: int, budget: Budget, tick: Tick
+    subject: Subject, truth: Reference, tolerance: float, first: int, budget: Budget, tick: Tick
 ) -> tuple[Finding | None, Errors, str]:
     """How the error grows over thousands of samples; above the tolerance only as far as rounding itself explains it.
 
@@ -258,7 +258,7 @@ def longest_held(subject: Subject, budget: Budget) -> int:
 
 
 def extremes(
-    subject: Subject, truth: Truth, tolerance: float, lengths: list[int], budget: Budget
+    subject: Subject, truth: Reference, tolerance: float, lengths: list[int], budget: Budget
 ) -> tuple[Finding | None, str]:
     """Samples far from all that the model was trained on: the step errs with the model, as far as rounding goes.
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.model.convert.modes import build, own_length
+from processor.model.convert.reference import Reference
 from processor.model.convert.refusal import ConversionRefused
-from processor.model.convert.truth import Truth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def apart(built: Built, trained: int | None, given: Sequences | None, time_axis:
             built = build(built.model, "carry", None, time_axis)
         except ConversionRefused:
             return None
-    truth = Truth(built.model, built.structure, built.interface)
+    truth = Reference(built.model, built.structure, built.interface)
     last = min(given.length, max(_FARTHEST, 2 * trained))
     places = sorted({int(t) for t in np.linspace(trained + 1, last, _PLACES)})
     answers: dict[str, list[NDArray[Any]]] = {"carry": [], "tumbling": [], "window": []}

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from processor.model.convert.interface import Interface
     from processor.model.convert.modes import Built
     from processor.model.convert.pytorch.description import Description
+    from processor.model.convert.reference import Reference
     from processor.model.convert.sequences import Sequences
-    from processor.model.convert.truth import Truth
 
     Progress = Callable[[str, float], None]
 
@@ -109,7 +109,7 @@ class Certificate:
 def certify(
     draft: Artifact,
     built: Built,
-    truth: Truth,
+    truth: Reference,
     given: Sequences | None,
     budget: Budget,
     progress: Progress,
@@ -135,7 +135,7 @@ def certify(
     return dataclasses.replace(draft, golden=golden_vectors(subject, _SEED)), certificate
 
 
-def _against_pytorch(described: Description, built: Built, truth: Truth, certificate: Certificate) -> None:
+def _against_pytorch(described: Description, built: Built, truth: Reference, certificate: Certificate) -> None:
     found = against_pytorch(described, truth, certificate.tolerance, built.length if built.at_length else None)
     if found is not None:
         certificate.findings.append(found)
@@ -184,7 +184,7 @@ def _by_itself(subject: Subject, certificate: Certificate, budget: Budget, progr
 
 def _against_the_model(
     subject: Subject,
-    truth: Truth,
+    truth: Reference,
     certificate: Certificate,
     lengths: list[int],
     given: Sequences | None,
@@ -256,7 +256,9 @@ def _against_the_model(
     return errors
 
 
-def _on_thousands(subject: Subject, truth: Truth, certificate: Certificate, budget: Budget, progress: Progress) -> None:
+def _on_thousands(
+    subject: Subject, truth: Reference, certificate: Certificate, budget: Budget, progress: Progress
+) -> None:
     found = spread.measured(
         subject, truth, certificate.tolerance, budget, lambda part: progress("random predictions", part)
     )
@@ -272,7 +274,7 @@ def _on_thousands(subject: Subject, truth: Truth, certificate: Certificate, budg
 
 def _on_given(
     subject: Subject,
-    truth: Truth,
+    truth: Reference,
     errors: Errors,
     given: Sequences,
     certificate: Certificate,

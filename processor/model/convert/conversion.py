@@ -26,11 +26,11 @@ from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
 from processor.model.convert.names import plain, plain_scopes
 from processor.model.convert.offers import other_modes, with_other_modes
+from processor.model.convert.reference import Reference
 from processor.model.convert.refusal import Again, ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
 from processor.model.convert.sequences import given_sequences
 from processor.model.convert.stepgraph import Step, flatbuffer, plan
-from processor.model.convert.truth import Truth
 from processor.model.interpreter import row_bytes
 from processor.version import __version__
 
@@ -181,7 +181,7 @@ def verify_model(
 
 
 @plain_scopes()
-def truth_of(model: Any, mode: str, length: int | None) -> Truth:
+def truth_of(model: Any, mode: str, length: int | None) -> Reference:
     """A trained model to be asked about whole sequences, as the certificate asks it.
 
     Raises:
@@ -191,7 +191,7 @@ def truth_of(model: Any, mode: str, length: int | None) -> Truth:
     return _truth(build(loaded.model, mode, length, None), None, DEFAULT)
 
 
-def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
+def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Reference:
     """`artifact`: its step graph has the size of what runs whole, where there is no graph of calls."""
     if built.graph is not None:
         one = sample_bytes(built.graph)
@@ -199,7 +199,7 @@ def _truth(built: Built, artifact: Artifact | None, budget: Budget) -> Truth:
         one = row_bytes(artifact) // (built.length or 1) if artifact else 1
     least = one * ((built.length or 1) if built.at_length else 1)
     refuse_too_large(built.model.name, least, "A pass of the trained model over one sequence")
-    return Truth(
+    return Reference(
         built.model,
         built.structure,
         built.interface,

@@ -25,7 +25,7 @@ from processor.types import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from processor.model.convert.interface import Entry, TimeAxis
+    from processor.model.convert.interface import ModelInput, TimeAxis
     from processor.model.convert.machine import Pieces
     from processor.model.convert.rules import Tensor
 
@@ -63,7 +63,7 @@ def _typed(value: Any) -> Any:
     return value.astype(np.int32 if value.dtype.kind in "iu" else np.float32)
 
 
-def _exits(model: Any, structure: Any, entries: list[Entry]) -> tuple[Exit, ...]:
+def _exits(model: Any, structure: Any, entries: list[ModelInput]) -> tuple[Exit, ...]:
     """The outputs, found out by calling the model on sequences of two lengths."""
     shapes = []
     for length in (3, 4):

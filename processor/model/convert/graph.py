@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from processor.model.convert.flat import Flat, flatten
-from processor.model.convert.interface import Entry, Interface, candidates, inputs_of, outputs_of, shown, symbolic
+from processor.model.convert.interface import Interface, ModelInput, candidates, inputs_of, outputs_of, shown, symbolic
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.rules import (
     RULES,
@@ -125,7 +125,7 @@ class _Walk:
     model: Any
     structure: Any
     flat: Flat
-    entries: list[Entry]
+    entries: list[ModelInput]
     collect: int | None
     numbers: dict[int, int] = field(default_factory=dict)
     tensors: dict[int, Any] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class _Walk:
             remedies=["Give the model an input of the shape (batch, time, features)."],
         )
 
-    def _sized(self, shape: tuple[int | None, ...], entry: Entry) -> tuple[int, ...]:
+    def _sized(self, shape: tuple[int | None, ...], entry: ModelInput) -> tuple[int, ...]:
         if None in shape:
             raise ConversionRefused(
                 f"The input {entry.spec.name!r} of the model {self.model.name!r} is not converted.",

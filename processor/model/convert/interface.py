@@ -26,7 +26,7 @@ _INTEGERS: Final = ("int8", "int16", "int32", "int64", "uint8", "uint16")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ModelInput:
     """One input: its spec, the model's own shape and type, and the axis of time in it (None: static).
 
     vocabulary: how many tokens it knows, where it is one of tokens; missing: the number that says that a sample is
@@ -59,7 +59,7 @@ class Exit:
 class Interface:
     """The inputs and outputs of a model, in its own flattened order; `length` is the T that it is fixed to."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelInput, ...]
     exits: tuple[Exit, ...]
 
     @property
@@ -75,7 +75,7 @@ class Interface:
         return next((entry.length for entry in self.entries if entry.length is not None), None)
 
 
-def inputs_of(model: Any) -> tuple[Any, list[Entry]]:
+def inputs_of(model: Any) -> tuple[Any, list[ModelInput]]:
     """The structure of a model's inputs (its leaves are entries) and the entries, time not yet decided.
 
     Raises:
@@ -100,7 +100,7 @@ def inputs_of(model: Any) -> tuple[Any, list[Entry]]:
     return structure, entries
 
 
-def candidates(entries: list[Entry], given: TimeAxis) -> Iterator[list[Entry]]:
+def candidates(entries: list[ModelInput], given: TimeAxis) -> Iterator[list[ModelInput]]:
     """The ways in which time may lie in the inputs, the likeliest first."""
     axes = _given_axes(entries, given)
     several = len(entries) > 1
@@ -115,7 +115,7 @@ def candidates(entries: list[Entry], given: TimeAxis) -> Iterator[list[Entry]]:
             yield found
 
 
-def at(entry: Entry, time: int | None) -> Entry:
+def at(entry: ModelInput, time: int | None) -> ModelInput:
     """An entry with its axis of time decided. (The walk refuses samples of any size.)"""
     shape = tuple(size for axis, size in enumerate(entry.batch_shape) if axis not in (0, time))
     spec = replace(entry.spec, shape=cast("tuple[int, ...]", shape), static=time is None)
@@ -123,7 +123,7 @@ def at(entry: Entry, time: int | None) -> Entry:
     return replace(decided, batch_shape=_freed(decided)) if entry.any_length else decided
 
 
-def symbolic(structure: Any, entries: list[Entry], length: int | None = -1, dtype: str | None = None) -> Any:
+def symbolic(structure: Any, entries: list[ModelInput], length: int | None = -1, dtype: str | None = None) -> Any:
     """Fresh symbolic inputs for any batch, in the structure of the model.
 
     length: what the axis of time measures (None: any; -1: as in the model); dtype: of the float inputs.
@@ -151,7 +151,7 @@ def outputs_of(model: Any, flat: Flat, shapes: list[tuple[int, ...]], times: lis
     return tuple(Exit(TensorSpec(name, shape), time) for name, shape, time in zip(names, shapes, times, strict=True))
 
 
-def output_times(model: Any, structure: Any, entries: list[Entry]) -> list[int | None]:
+def output_times(model: Any, structure: Any, entries: list[ModelInput]) -> list[int | None]:
     """Where time lies in each output of a model that is run whole: the axis that is as long as the sequence."""
     free_entries = [replace(entry, batch_shape=_freed(entry)) for entry in entries]
     with free(model):
@@ -164,11 +164,11 @@ def output_times(model: Any, structure: Any, entries: list[Entry]) -> list[int |
     return [next((axis for axis, size in enumerate(y.shape) if axis and size is None), None) for y in flat.outputs]
 
 
-def _freed(entry: Entry) -> tuple[int | None, ...]:
+def _freed(entry: ModelInput) -> tuple[int | None, ...]:
     return tuple(None if axis in (0, entry.time) else size for axis, size in enumerate(entry.batch_shape))
 
 
-def _entry(model: Any, layer: Any, name: str, shape: tuple[int | None, ...], dtype: str) -> Entry:
+def _entry(model: Any, layer: Any, name: str, shape: tuple[int | None, ...], dtype: str) -> ModelInput:
     sparse, ragged = bool(getattr(layer, "sparse", False)), bool(getattr(layer, "ragged", False))
     if sparse or ragged or not ("float" in dtype or dtype in _INTEGERS) or len(shape) < 2:
         kind = "sparse " if sparse else "ragged " if ragged else ""
@@ -181,16 +181,16 @@ def _entry(model: Any, layer: Any, name: str, shape: tuple[int | None, ...], dty
         )
     # A sample's float64 is read as float32, and a token of any width as int32.
     spec = TensorSpec(name, (), "float32" if "float" in dtype else "int32")
-    return Entry(spec, shape, dtype, None)
+    return ModelInput(spec, shape, dtype, None)
 
 
-def _looks_timed(entries: list[Entry]) -> bool:
+def _looks_timed(entries: list[ModelInput]) -> bool:
     """Whether an input that is to be static is as long as the sequence: one that cannot be stepped, more likely."""
     length = next((entry.length for entry in entries if entry.length is not None), None)
     return length is not None and any(entry.time is None and length in entry.batch_shape[1:-1] for entry in entries)
 
 
-def _likely(entry: Entry, several: bool) -> list[int | None]:
+def _likely(entry: ModelInput, several: bool) -> list[int | None]:
     """The axes that may be time: those of any size first, then from the left; none at all, where there are others."""
     axes = range(1, len(entry.batch_shape))
     open_axes: list[int | None] = [axis for axis in axes if entry.batch_shape[axis] is None]
@@ -201,7 +201,7 @@ def _likely(entry: Entry, several: bool) -> list[int | None]:
     return [*open_axes, *inner, *([None] if several and not open_axes else [])]
 
 
-def _given_axes(entries: list[Entry], given: TimeAxis) -> dict[str, int]:
+def _given_axes(entries: list[ModelInput], given: TimeAxis) -> dict[str, int]:
     if given is None:
         return {}
     ranks = {entry.spec.name: len(entry.batch_shape) for entry in entries}

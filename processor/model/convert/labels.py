@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from processor.model.artifact import Artifact
     from processor.model.convert.interface import Interface
-    from processor.model.convert.truth import Truth
+    from processor.model.convert.reference import Reference
 
 _NAMES: Final = ("labels", "y", "Y")
 _FORM: Final = "Labels are one number or one class for each sequence, named 'labels' beside the sequences."
 _AT_ONCE: Final = 1024
 
 
-def judge(artifact: Artifact, truth: Truth, examples: Any, interface: Interface) -> dict[str, Any] | None:
+def judge(artifact: Artifact, truth: Reference, examples: Any, interface: Interface) -> dict[str, Any] | None:
     """What the step and the trained model make of labelled sequences, or None where there are no labels.
 
     The answer after the last sample of each sequence counts: the share of right classes, or the mean distance from

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from processor.errors import ConfigError
 from processor.model.convert.modes import PASSABLE, build, own_length
+from processor.model.convert.reference import Reference, scaled_error
 from processor.model.convert.refusal import Again, ConversionRefused, Obstacle
 from processor.model.convert.sequences import random_sequences
 from processor.model.convert.stepgraph import flatbuffer, operations, plan, traced
-from processor.model.convert.truth import Truth, scaled_error
 
 if TYPE_CHECKING:
     from processor.model.convert.interface import TimeAxis
@@ -115,7 +115,7 @@ def _says_the_same(built: Built, step: Step, function: Any) -> bool:
     lengths = [last, *([last + 1] if built.mode == "window" else [])] if built.at_length else [1, 2, last]
     sequences = random_sequences(built.interface, max(lengths), 3)
     answers = _answers(step, function, sequences)
-    truth = Truth(built.model, built.structure, built.interface, at_length=built.at_length)
+    truth = Reference(built.model, built.structure, built.interface, at_length=built.at_length)
     for t in lengths:
         if not built.at_length and built.length is not None and t > built.length:
             continue

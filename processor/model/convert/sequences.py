@@ -15,7 +15,7 @@ from processor.model.convert.files import read_arrays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from processor.model.convert.interface import Entry, Interface
+    from processor.model.convert.interface import Interface, ModelInput
     from processor.types import Features
 
 ROWS: Final = 8
@@ -144,7 +144,7 @@ def extreme_sequences(interface: Interface, length: int) -> Sequences:
     return Sequences(interface, values)
 
 
-def _numbers(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _numbers(entry: ModelInput, length: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Plain, small, large, uniform, all zeros, constant, sparse and alternating ones."""
     shape = entry.spec.shape
     ones = (1,) * len(shape)
@@ -166,7 +166,7 @@ def _numbers(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.
     return sequences.astype(np.float32)
 
 
-def _within_vocabulary(numbers: NDArray[Any], entry: Entry) -> NDArray[Any]:
+def _within_vocabulary(numbers: NDArray[Any], entry: ModelInput) -> NDArray[Any]:
     """Numbers of which some are looked up, which leaves out their fractions."""
     if entry.vocabulary is None:
         return numbers
@@ -175,7 +175,7 @@ def _within_vocabulary(numbers: NDArray[Any], entry: Entry) -> NDArray[Any]:
     return within
 
 
-def _tokens(entry: Entry, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
+def _tokens(entry: ModelInput, length: int, rng: np.random.Generator) -> NDArray[np.int32]:
     most = entry.vocabulary or _MOST_TOKENS
     tokens = rng.integers(0, most, (ROWS, length, *entry.spec.shape))
     tokens[4] = 0
@@ -212,7 +212,7 @@ def all_sequences(content: Any, interface: Interface) -> Sequences:
     return Sequences(interface, values)
 
 
-def _fitting(content: Any, entry: Entry, inputs: int) -> NDArray[Any]:
+def _fitting(content: Any, entry: ModelInput, inputs: int) -> NDArray[Any]:
     spec = entry.spec
     try:
         array = np.asarray(_only(content, spec.name, inputs))

@@ -14,8 +14,8 @@ import numpy as np
 
 from processor.model.convert.accuracy import MOST_ABOVE, span
 from processor.model.convert.properties import Finding
+from processor.model.convert.reference import row_errors
 from processor.model.convert.sequences import plain_sequences
-from processor.model.convert.truth import row_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from processor.model.convert.budget import Budget
     from processor.model.convert.properties import Subject
-    from processor.model.convert.truth import Truth
+    from processor.model.convert.reference import Reference
 
     Errors = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Spread:
 
 
 def measured(
-    subject: Subject, truth: Truth, tolerance: float, budget: Budget, tick: Callable[[float], None]
+    subject: Subject, truth: Reference, tolerance: float, budget: Budget, tick: Callable[[float], None]
 ) -> Spread | None:
     """The errors after a sequence of the model's own length, of as many sequences as the budget allows.
 
@@ -126,7 +126,7 @@ def quantiles(errors: dict[str, float]) -> str:
     return f"median {errors['median']:.0e}, 99 % {errors['p99']:.0e}, greatest {errors['greatest']:.1e}"
 
 
-def _of_some(subject: Subject, truth: Truth, samples: int, rows: int, seed: int, *, exact: bool) -> Spread:
+def _of_some(subject: Subject, truth: Reference, samples: int, rows: int, seed: int, *, exact: bool) -> Spread:
     sequences = plain_sequences(subject.sequences.interface, samples, rows, seed)
     some = dataclasses.replace(subject, sequences=sequences)
     start, stop = span(subject.artifact, samples) or (0, samples)

@@ -12,7 +12,7 @@ from processor.model.convert.rules import only_passes, vocabulary_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from processor.model.convert.interface import Entry
+    from processor.model.convert.interface import ModelInput
     from processor.model.convert.rules import Call
 
 _COMPARISONS: Final = frozenset(
@@ -20,7 +20,7 @@ _COMPARISONS: Final = frozenset(
 )
 
 
-def known_values(entry: Entry, number: int, calls: Sequence[Call]) -> Entry:
+def known_values(entry: ModelInput, number: int, calls: Sequence[Call]) -> ModelInput:
     """An input with what is known of its values. A float input that is only ever looked up has tokens.
 
     number: of the input's tensor; calls: all of the graph.

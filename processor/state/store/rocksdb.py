@@ -3,8 +3,8 @@
 The one importer of rocksdict. Invariants:
 
 - RocksDB's own log is off: the changelog is the write-ahead log. A crash leaves a prefix of the writes.
-- There is one column family, and a position (and a mark) is written last, with or after the records that it speaks
-  for: whatever prefix a crash leaves, its position is true of it.
+- There is one column family. The checkpoint and the local checkpoint are written last, with or after the records that
+  they cover: whatever prefix a crash leaves, its checkpoint is true of it.
 - A store is open in one place only, in one process, and `close` gives it up entirely: no iterator outlives a call.
 - Bytes that are not what was written are never returned: RocksDB's checksums are looked at, at an iterator's end too.
 - What a store costs in memory is in `StoreResources`, whatever the number of stores and keys.
@@ -27,8 +27,8 @@ from rocksdict import (
     WriteOptions,
 )
 
-from processor.state.position import LocalMark, Position
-from processor.state.record import MARK_KEY, POSITION_KEY, STATE_TAG
+from processor.state.checkpoint import Checkpoint, LocalCheckpoint
+from processor.state.record import CHECKPOINT_KEY, LOCAL_CHECKPOINT_KEY, STATE_TAG
 from processor.state.store.disk import corrupt, translated
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class StoreResources:
 
 
 class Store:
-    """The records of one partition, its position and its mark. Used by one thread."""
+    """The records of one partition, its checkpoint and its local checkpoint. Used by one thread."""
 
     def __init__(self, path: Path, db: Rdict, resources: StoreResources) -> None:
         self.path = path
@@ -140,19 +140,19 @@ class Store:
         self,
         puts: Sequence[tuple[bytes, bytes]],
         deletes: Sequence[bytes],
-        mark: LocalMark | None,
-        position: Position | None,
+        local: LocalCheckpoint | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        """Writes records, deletes keys, and then says with mark and position how far that goes.
+        """Writes records, deletes keys, and then says with the two checkpoints how far that goes.
 
-        A write of many records is several, in this order; mark and position are in the last. After a failure the
-        store holds a prefix of the write, and its position and mark are the old ones.
+        A write of many records is several, in this order; both checkpoints are in the last. After a failure the
+        store holds a prefix of the write, and its checkpoint and local checkpoint are the old ones.
 
         Raises:
             StateCorrupt, Unavailable: as for `open`.
         """
-        last = [(MARK_KEY, mark.to_bytes())] if mark else []
-        last += [(POSITION_KEY, position.to_bytes())] if position else []
+        last = [(LOCAL_CHECKPOINT_KEY, local.to_bytes())] if local else []
+        last += [(CHECKPOINT_KEY, checkpoint.to_bytes())] if checkpoint else []
         with translated(self.path):
             batch = WriteBatch(raw_mode=True)
             for start in range(0, len(puts), _CHUNK):
@@ -176,15 +176,15 @@ class Store:
         self._resources.relieve()
         return WriteBatch(raw_mode=True)
 
-    def position(self) -> Position | None:
+    def checkpoint(self) -> Checkpoint | None:
         """Where the partition's persisted state stands. Raises StateCorrupt, Incompatible (a newer format)."""
-        value = self.get_many([POSITION_KEY])[0]
-        return None if value is None else Position.from_bytes(value)
+        value = self.get_many([CHECKPOINT_KEY])[0]
+        return None if value is None else Checkpoint.from_bytes(value)
 
-    def mark(self) -> LocalMark | None:
+    def local_checkpoint(self) -> LocalCheckpoint | None:
         """How far into the changelog the store is. Raises StateCorrupt, Incompatible (a newer format)."""
-        value = self.get_many([MARK_KEY])[0]
-        return None if value is None else LocalMark.from_bytes(value)
+        value = self.get_many([LOCAL_CHECKPOINT_KEY])[0]
+        return None if value is None else LocalCheckpoint.from_bytes(value)
 
     def sweep(self, after: bytes | None, limit: int) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """Up to `limit` records (key with its tag, value) in the order of keys, from behind `after` on.

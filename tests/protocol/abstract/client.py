@@ -60,7 +60,7 @@ class Message:
 
 
 @dataclass(slots=True)
-class Place:
+class Cursor:
     """Like the client's TopicPartition."""
 
     partition: int

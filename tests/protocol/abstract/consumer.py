@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from processor.kafka.client import KafkaError
-from protocol.abstract.client import CHANGELOG, INPUT, Message, Place, failure
+from protocol.abstract.client import CHANGELOG, INPUT, Cursor, Message, failure
 from protocol.abstract.group import Refused
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ class _Reader:
 
     def incremental_assign(self, partitions: list[Any]) -> None:
         self._process.at("assign")
-        for place in partitions:
-            log = self._world.kafka.log(self._topic, place.partition)
-            self._readings[place.partition] = Reading(log, max(0, place.offset))
+        for cursor in partitions:
+            log = self._world.kafka.log(self._topic, cursor.partition)
+            self._readings[cursor.partition] = Reading(log, max(0, cursor.offset))
 
     def incremental_unassign(self, partitions: list[Any]) -> None:
         self._process.at("unassign")
-        for place in partitions:
-            del self._readings[place.partition]
+        for cursor in partitions:
+            del self._readings[cursor.partition]
 
 
 class ChangelogConsumer(_Reader):
-    """Of `processor.state.changelog`: one partial slice a poll."""
+    """Of `processor.recovery.changelog`: one partial slice a poll."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(process, CHANGELOG)
@@ -117,23 +117,23 @@ class GroupConsumer(_Reader):
             self._call("on_assign", coming)
 
     def _call(self, name: str, partitions: list[int]) -> None:
-        self._callbacks[name](self, [Place(number) for number in partitions])
+        self._callbacks[name](self, [Cursor(number) for number in partitions])
 
     def pause(self, partitions: list[Any]) -> None:
-        for place in partitions:
-            if place.partition in self._readings:
-                self._readings[place.partition].paused = True
+        for cursor in partitions:
+            if cursor.partition in self._readings:
+                self._readings[cursor.partition].paused = True
 
     def resume(self, partitions: list[Any]) -> None:
-        for place in partitions:
-            self._readings[place.partition].paused = False
+        for cursor in partitions:
+            self._readings[cursor.partition].paused = False
 
-    def seek(self, place: Any) -> None:
+    def seek(self, cursor: Any) -> None:
         self._process.at("seek")
-        if place.partition not in self._readings or self._world.random.random() < 0.05:
+        if cursor.partition not in self._readings or self._world.random.random() < 0.05:
             raise failure(KafkaError._STATE)
-        reading = self._readings[place.partition]
-        reading.offset, reading.told_end = place.offset, -1
+        reading = self._readings[cursor.partition]
+        reading.offset, reading.told_end = cursor.offset, -1
 
     # Polling ---------------------------------------------------------------------------------------------------
 
@@ -157,19 +157,19 @@ class GroupConsumer(_Reader):
 
     # Offsets ---------------------------------------------------------------------------------------------------
 
-    def committed(self, places: list[Any], timeout: float) -> list[Place]:
+    def committed(self, cursors: list[Any], timeout: float) -> list[Cursor]:
         self._process.at("committed?")
-        (number,) = (place.partition for place in places)
+        (number,) = (place.partition for place in cursors)
         kafka = self._world.kafka
         if not kafka.is_stable(number):
             raise failure(KafkaError._TIMED_OUT)
-        return [Place(number, kafka.group.offsets.get(number, -1001))]
+        return [Cursor(number, kafka.group.offsets.get(number, -1001))]
 
     def commit(self, offsets: list[Any], asynchronous: bool) -> None:
         self._process.at("consumer.commit")
         try:
             metadata = self.consumer_group_metadata()
-            self._world.kafka.commit_offsets({place.partition: place.offset for place in offsets}, metadata)
+            self._world.kafka.commit_offsets({cursor.partition: cursor.offset for cursor in offsets}, metadata)
         except Refused as refusal:
             raise failure(refusal.code) from None
 
@@ -181,8 +181,8 @@ class GroupConsumer(_Reader):
         self._process.at("metadata")
         return self._world.kafka.group.metadata(self._member)
 
-    def get_watermark_offsets(self, place: Any, cached: bool) -> tuple[int, int]:
-        return 0, self._readings[place.partition].log.stable_end if place.partition in self._readings else -1001
+    def get_watermark_offsets(self, cursor: Any, cached: bool) -> tuple[int, int]:
+        return 0, self._readings[cursor.partition].log.stable_end if cursor.partition in self._readings else -1001
 
     def close(self) -> None:
         self._process.at("close")

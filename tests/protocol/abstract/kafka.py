@@ -103,13 +103,13 @@ class Kafka:
                 self.transactions.remove(transaction)
 
     def deliver_markers(self, transaction: Transaction, only: int | None = None) -> None:
-        """All markers of a decided transaction, or that of one place: a log that lacks it, or the group's offsets."""
-        places = len(transaction.pending) + transaction.holds_offsets
-        chosen: Iterable[int] = range(places) if only is None else [only % max(1, places)]
+        """All markers of a decided transaction, or that of one cursor: a log that lacks it, or the group's offsets."""
+        cursors = len(transaction.pending) + transaction.holds_offsets
+        chosen: Iterable[int] = range(cursors) if only is None else [only % max(1, cursors)]
         logs = list(transaction.pending)
-        for place in chosen:
-            if place < len(logs):
-                log = logs[place]
+        for cursor in chosen:
+            if cursor < len(logs):
+                log = logs[cursor]
                 log.append(None, None, None, transaction, is_marker=True)
                 del log.open[id(transaction)]
                 transaction.pending.remove(log)

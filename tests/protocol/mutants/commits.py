@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from processor import commit
 from processor.kafka.producer import TransactionalProducer
 from processor.kafka.retry import CommitFailed
-from processor.loop import Loop
-from processor.state.record import POSITION_KEY
+from processor.recovery import commit
+from processor.runtime.loop import Loop
+from processor.state.record import CHECKPOINT_KEY
 from protocol.abstract.client import CHANGELOG
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
@@ -21,7 +21,7 @@ def _deliver(commits: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
     commits._snapshots.send(commits._producer, snapshots)
     commits._producer.flush()
     if any(snapshot.changelog_offset is None for snapshot in snapshots):
-        raise CommitFailed("a position was not delivered")
+        raise CommitFailed("a checkpoint was not delivered")
 
 
 @mutant("The store is written after the transaction is committed.", "aborts")
@@ -34,7 +34,7 @@ def store_before_the_commit() -> Mutation:
         commit.failpoint("commit.offsets")
         self._producer.commit()
 
-    return {"processor.commit.ExactlyOnce._try": attempt}
+    return {"processor.recovery.commit.ExactlyOnce._try": attempt}
 
 
 @mutant("The input offsets are part of the transaction.", "crashes")
@@ -45,7 +45,7 @@ def offsets_after_the_transaction() -> Mutation:
         commit.failpoint("commit.offsets")
         self._consumer.commit(commit._offsets(snapshots))
 
-    return {"processor.commit.ExactlyOnce._try": attempt}
+    return {"processor.recovery.commit.ExactlyOnce._try": attempt}
 
 
 @mutant("Changelog records are part of the transaction.", "crashes")
@@ -56,15 +56,15 @@ def changelog_outside_of_the_transaction() -> Mutation:
             log = kafka.log(CHANGELOG, snapshot.partition.number)
             for key, value in [*snapshot.puts, *((key, None) for key in snapshot.deletes)]:
                 log.append(key, value)
-            snapshot.changelog_offset = log.append(POSITION_KEY, snapshot.position.to_bytes())
+            snapshot.changelog_offset = log.append(CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())
         producer.begin()
 
-    return {"processor.commit.Snapshots.send": send}
+    return {"processor.recovery.commit.Snapshots.send": send}
 
 
 @mutant("A commit during a replay sends the old committed offset.", "crashes")
 def replay_commits_its_place() -> Mutation:
-    return {"processor.partition.Partition.committable": property(lambda self: self.place.offset)}
+    return {"processor.recovery.partition.Partition.committable": property(lambda self: self.cursor.offset)}
 
 
 @mutant("The first commit of a new partition takes along what others have produced.", "births")
@@ -78,7 +78,7 @@ def first_commit_takes_no_others_along() -> Mutation:
         except CommitFailed as error:
             self._take_the_way_back(error)
 
-    return {"processor.loop.Loop._advance": advance}
+    return {"processor.runtime.loop.Loop._advance": advance}
 
 
 @mutant("Offsets of a transaction are fenced by the generation of the member.", "zombies")
@@ -107,7 +107,7 @@ def kept_partitions_are_not_rewound() -> Mutation:
     def way_back(self: Any, error: Any = None) -> None:
         self.commits.drop()
 
-    return {"processor.loop.Loop._take_the_way_back": way_back}
+    return {"processor.runtime.loop.Loop._take_the_way_back": way_back}
 
 
 @mutant("After a failed commit the rest of the batch in hand is dropped.", "aborts")
@@ -122,7 +122,7 @@ def rest_of_the_batch_is_stepped() -> Mutation:
         original(self)
         return True
 
-    return {"processor.loop.Loop._taken": taken, "processor.loop.Loop._commit_if_due": commit_if_due}
+    return {"processor.runtime.loop.Loop._taken": taken, "processor.runtime.loop.Loop._commit_if_due": commit_if_due}
 
 
 @mutant("What was polled before a rewind is dropped.", "hand-overs")
@@ -134,7 +134,7 @@ def stale_messages_are_stepped() -> Mutation:
         rows = np.flatnonzero(np.isin(batch.partitions, held))
         return batch.take(rows) if len(rows) else None
 
-    return {"processor.loop.Loop._taken": taken}
+    return {"processor.runtime.loop.Loop._taken": taken}
 
 
 @mutant("Nothing of a lost partition is committed.", "zombies")
@@ -148,7 +148,7 @@ def lost_partitions_are_committed() -> Mutation:
         self.revoked(numbers)
 
     return {
-        "processor.loop.Loop.lost": lost,
+        "processor.runtime.loop.Loop.lost": lost,
         "protocol.abstract.consumer.GroupConsumer.consumer_group_metadata": unfenced,
         "processor.kafka.consumer.SampleConsumer.group_metadata": lambda self: self._consumer.consumer_group_metadata(),
     }
@@ -157,17 +157,17 @@ def lost_partitions_are_committed() -> Mutation:
 @mutant("Past the deadline of a hand-over, `replay_from` still tells what is left unwritten.", "crashes")
 def unwritten_keys_of_a_hand_over_are_forgotten() -> Mutation:
     def leave(self: Any, numbers: list[int]) -> None:
-        leaving = self.arena.wheel.of_partitions(set(numbers))
-        self.arena.wheel.written(leaving[2:])
+        leaving = self.arena.flush_queue.of_partitions(set(numbers))
+        self.arena.flush_queue.written(leaving[2:])
         original(self, numbers)
 
     original = Loop._commit_leaving
-    return {"processor.loop.Loop._commit_leaving": leave}
+    return {"processor.runtime.loop.Loop._commit_leaving": leave}
 
 
 @mutant("A failed commit gives up what was produced.", "aborts")
 def failed_commits_keep_what_was_produced() -> Mutation:
-    return {"processor.commit.ExactlyOnce.drop": lambda self: None}
+    return {"processor.recovery.commit.ExactlyOnce.drop": lambda self: None}
 
 
 @mutant("A commit waits for a look at the topics that began after its events were polled.", "recreated")

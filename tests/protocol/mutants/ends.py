@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from processor.assignment import Assignment
-from processor.partition import MOVES
+from processor.recovery.assignment import Assignment
+from processor.recovery.partition import MOVES
 from protocol.abstract.client import INPUT
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
@@ -14,13 +14,13 @@ from protocol.stand_ins import running
 _see_replays = Assignment.see_replays  # an original: while a mutant is in its place, the name gives the mutant
 
 
-@mutant("A place follows the end that the reader has reached, never the high watermark.", "ends")
+@mutant("A cursor follows the end that the reader has reached, never the high watermark.", "ends")
 def places_pass_open_transactions() -> Mutation:
     def see(self: Any, now: float, ends: Mapping[int, int] | None = None) -> None:
         kafka = running().world.kafka
         _see_replays(self, now, {number: kafka.log(INPUT, number).end for number in ends or {}})
 
-    return {"processor.assignment.Assignment.see_replays": see}
+    return {"processor.recovery.assignment.Assignment.see_replays": see}
 
 
 @mutant("An end that was seen before a rewind says nothing after it.", "ends")
@@ -28,10 +28,10 @@ def ends_outlive_a_rewind() -> Mutation:
     def move(self: Any, move: Any) -> None:
         self.phase = MOVES[self.phase][move]
 
-    return {"processor.partition.Partition.move": move}
+    return {"processor.recovery.partition.Partition.move": move}
 
 
-@mutant("A place follows the input's end past markers and aborted records.", "ends")
+@mutant("A cursor follows the input's end past markers and aborted records.", "ends")
 def markers_hold_places_back() -> Mutation:
     """As long as no event comes behind them."""
-    return {"processor.partition.Partition.pass_end": lambda self: None}
+    return {"processor.recovery.partition.Partition.pass_end": lambda self: None}

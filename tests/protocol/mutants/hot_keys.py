@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.pipeline import Pipeline
-from processor.runs import _are_ordinary
+from processor.stepping.pipeline import Pipeline
+from processor.stepping.runs import _are_ordinary
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import ignore
 
@@ -21,19 +21,19 @@ def runs_step_what_a_record_reflects() -> Mutation:
     def are_ordinary(keys: Any, rules: Any, events: Any, offsets: Any, arena: Any) -> Any:
         return _are_ordinary(keys, rules, events, offsets + _FAR, arena)
 
-    return {"processor.runs._are_ordinary": are_ordinary}
+    return {"processor.stepping.runs._are_ordinary": are_ordinary}
 
 
 @mutant("The keys of a run are dirty.", "hot keys")
 def runs_leave_their_keys_clean() -> Mutation:
     def step_run(self: Any, *arguments: Any) -> Any:
-        self._arena.wheel.join = ignore
+        self._arena.flush_queue.join = ignore
         try:
             return _step_run(self, *arguments)
         finally:
-            del self._arena.wheel.join
+            del self._arena.flush_queue.join
 
-    return {"processor.pipeline.Pipeline._step_run": step_run}
+    return {"processor.stepping.pipeline.Pipeline._step_run": step_run}
 
 
 @mutant("A record of a run has the offset of the key's last event in it.", "hot keys")
@@ -46,4 +46,4 @@ def runs_keep_the_offset_of_the_record() -> Mutation:
         self._arena.offset[:] = offsets
         return left
 
-    return {"processor.pipeline.Pipeline._step_run": step_run}
+    return {"processor.stepping.pipeline.Pipeline._step_run": step_run}

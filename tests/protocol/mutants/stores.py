@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor import commit
-from processor.assignment import Assignment
-from processor.loop import Loop
-from processor.partition import Phase
-from processor.state.position import LocalMark, Position
-from processor.state.record import MARK_KEY, POSITION_KEY
-from processor.state.restore import Restore
+from processor.recovery import commit
+from processor.recovery.assignment import Assignment
+from processor.recovery.partition import Phase
+from processor.recovery.restore import Restore
+from processor.runtime.loop import Loop
+from processor.state.checkpoint import Checkpoint, LocalCheckpoint
+from processor.state.record import CHECKPOINT_KEY, LOCAL_CHECKPOINT_KEY
 from protocol.abstract.disk import AbstractStore, WriteBatch
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
@@ -19,11 +19,11 @@ from protocol.stand_ins import running
 def _store_writes(order: Any) -> Mutation:
     """A store that makes one write of each of the parts that `order` gives."""
 
-    def write(self: Any, puts: Any, deletes: Any, mark: LocalMark | None, position: Position | None) -> None:
+    def write(self: Any, puts: Any, deletes: Any, local: LocalCheckpoint | None, checkpoint: Checkpoint | None) -> None:
         records = [*puts, *((key, None) for key in deletes)]
-        marks = [(MARK_KEY, mark.to_bytes())] if mark else []
-        positions = [(POSITION_KEY, position.to_bytes())] if position else []
-        for part in order(records, marks, positions):
+        marks = [(LOCAL_CHECKPOINT_KEY, local.to_bytes())] if local else []
+        checkpoints = [(CHECKPOINT_KEY, checkpoint.to_bytes())] if checkpoint else []
+        for part in order(records, marks, checkpoints):
             batch = WriteBatch()
             batch.operations = list(part)
             self._db.write(batch)
@@ -37,33 +37,39 @@ _close = Assignment.close
 _commit_leaving = Loop._commit_leaving
 
 
-@mutant("A store writes the position last.", "crashes")
+@mutant("A store writes the checkpoint last.", "crashes")
 def stored_position_is_written_first() -> Mutation:
-    return _store_writes(lambda records, marks, positions: [[*positions, *marks], *([record] for record in records)])
+    return _store_writes(
+        lambda records, marks, checkpoints: [[*checkpoints, *marks], *([record] for record in records)]
+    )
 
 
-@mutant("A store writes the mark last.", "crashes")
+@mutant("A store writes the local last.", "crashes")
 def mark_is_written_first() -> Mutation:
-    return _store_writes(lambda records, marks, positions: [marks, *([record] for record in records), positions])
+    return _store_writes(lambda records, marks, checkpoints: [marks, *([record] for record in records), checkpoints])
 
 
-@mutant("The position is the last record of a partition's snapshot in the changelog.", "crashes", exactly_once=False)
+@mutant("The checkpoint is the last record of a partition's snapshot in the changelog.", "crashes", exactly_once=False)
 def position_of_the_changelog_is_sent_first() -> Mutation:
     def send(self: Any, producer: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
         for snapshot in snapshots:
             number = snapshot.partition.number
             note = commit._note_offset(snapshot)
-            producer.send_one(self._changelog, number, POSITION_KEY, snapshot.position.to_bytes(), on_delivery=note)
+            producer.send_one(self._changelog, number, CHECKPOINT_KEY, snapshot.checkpoint.to_bytes(), on_delivery=note)
             keys = [key for key, _ in snapshot.puts] + snapshot.deletes
             values = [value for _, value in snapshot.puts] + [None] * len(snapshot.deletes)
             producer.send(self._changelog, number, keys, values)
 
-    return {"processor.commit.Snapshots.send": send}
+    return {"processor.recovery.commit.Snapshots.send": send}
 
 
 @mutant("A store that is complete as of longer ago than the changelog keeps deletions is wiped.", "disks")
 def old_stores_are_trusted() -> Mutation:
-    return {"processor.assignment.open_store": lambda path, resources, now_ms, retention: _open_any(path, resources)}
+    return {
+        "processor.recovery.assignment.open_store": lambda path, resources, now_ms, retention: _open_any(
+            path, resources
+        )
+    }
 
 
 def _open_any(path: Any, resources: Any) -> Any:
@@ -76,7 +82,7 @@ def slices_renew_completeness() -> Mutation:
         self._complete_as_of = self._began_ms
         _take(self, tail)
 
-    return {"processor.state.restore.Restore.take": take}
+    return {"processor.recovery.restore.Restore.take": take}
 
 
 @mutant("A restore is complete as of the time at which it began.", "stopped restores")
@@ -85,7 +91,7 @@ def complete_as_of_the_end_of_the_restore() -> Mutation:
         self._reader.leave(self.partition)
         self._write({}, running().world.now_ms)
 
-    return {"processor.state.restore.Restore.finish": finish}
+    return {"processor.recovery.restore.Restore.finish": finish}
 
 
 @mutant("A store that is closed on its way back does not become complete by that.", "broken restores")
@@ -95,7 +101,7 @@ def closed_half_way_is_complete() -> Mutation:
         _complete_now(self, numbers, is_half_way=True)
         _close(self, numbers)
 
-    return {"processor.assignment.Assignment.close": close}
+    return {"processor.recovery.assignment.Assignment.close": close}
 
 
 @mutant("That a partition was held until it left is for Kafka to say, by a last commit.", "stopped restores")
@@ -106,7 +112,7 @@ def partitions_that_leave_are_complete() -> Mutation:
         _complete_now(self.assignment, numbers, is_half_way=False)
         _commit_leaving(self, numbers)
 
-    return {"processor.loop.Loop._commit_leaving": commit_leaving}
+    return {"processor.runtime.loop.Loop._commit_leaving": commit_leaving}
 
 
 def _complete_now(assignment: Any, numbers: list[int], *, is_half_way: bool) -> None:
@@ -114,11 +120,11 @@ def _complete_now(assignment: Any, numbers: list[int], *, is_half_way: bool) -> 
         partition = assignment.partitions.get(number)
         if partition is None or partition.store is None or (partition.phase is Phase.RUNNING) == is_half_way:
             continue
-        if (mark := partition.store.mark()) is not None:
-            complete = LocalMark(mark.changelog_offset, running().world.now_ms)
+        if (local := partition.store.local_checkpoint()) is not None:
+            complete = LocalCheckpoint(local.changelog_offset, running().world.now_ms)
             partition.store.write([], [], complete, None)
 
 
 @mutant("A restore that took longer than the changelog keeps deletions starts over.", "restores")
 def expired_restores_are_trusted() -> Mutation:
-    return {"processor.state.restore.Restore.has_expired": lambda *_: False}
+    return {"processor.recovery.restore.Restore.has_expired": lambda *_: False}

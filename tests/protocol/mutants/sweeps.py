@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from processor.commit import Snapshots
+from processor.recovery.commit import Snapshots
 from processor.state.arena import Arena
-from processor.state.position import Position
+from processor.state.checkpoint import Checkpoint
 from processor.state.record import decode_records
 from processor.types import NO_TIME
 from protocol.mutants.table import Mutation, mutant
 
 
 def _swept(absent: Any) -> Mutation:
-    """A sweeper that looks at all of a store, and takes what `absent` says of records, position, place and idle."""
+    """A sweeper that looks at all of a store, and takes what `absent` says of records, checkpoint, cursor and idle."""
 
-    def sweep(self: Any, partition: Any, position: Position, arena: Arena) -> list[bytes]:
+    def sweep(self: Any, partition: Any, checkpoint: Checkpoint, arena: Arena) -> list[bytes]:
         found, _ = partition.open_store.sweep(None, 1_000)
         if not found:
             return []
-        records = decode_records([value for _, value in found], arena.words.shape[1], position.fingerprint)
-        gone = absent(self, partition, position, records, arena, [key[1:] for key, _ in found])
+        records = decode_records([value for _, value in found], arena.words.shape[1], checkpoint.fingerprint)
+        gone = absent(self, partition, checkpoint, records, arena, [key[1:] for key, _ in found])
         return [key for (key, _), is_gone in zip(found, gone.tolist(), strict=True) if is_gone]
 
-    return {"processor.state.sweeper.Sweeper.sweep": sweep}
+    return {"processor.recovery.sweeper.Sweeper.sweep": sweep}
 
 
 def _is_absent(self: Any, stream_time: int, records: Any) -> Any:
@@ -47,8 +47,8 @@ _of = Snapshots.of
 @mutant("A record is deleted for good only once `replay_from` has passed its offset.", "sweeps")
 def swept_before_replay_from_has_passed() -> Mutation:
     return _swept(
-        lambda self, partition, position, records, arena, keys: (
-            _is_absent(self, position.stream_time, records) & _is_clean(partition, arena, keys)
+        lambda self, partition, checkpoint, records, arena, keys: (
+            _is_absent(self, checkpoint.stream_time, records) & _is_clean(partition, arena, keys)
         )
     )
 
@@ -56,9 +56,9 @@ def swept_before_replay_from_has_passed() -> Mutation:
 @mutant("Idle, for the sweeper, is by the stream time at `replay_from`.", "sweeps")
 def swept_by_the_stream_time_of_the_place() -> Mutation:
     return _swept(
-        lambda self, partition, position, records, arena, keys: (
-            _is_absent(self, partition.place.stream_time, records)
-            & (records.offset < position.replay_from)
+        lambda self, partition, checkpoint, records, arena, keys: (
+            _is_absent(self, partition.cursor.stream_time, records)
+            & (records.offset < checkpoint.replay_from)
             & _is_clean(partition, arena, keys)
         )
     )
@@ -67,8 +67,8 @@ def swept_by_the_stream_time_of_the_place() -> Mutation:
 @mutant("A dirty key is not swept.", "times")
 def dirty_keys_are_swept() -> Mutation:
     return _swept(
-        lambda self, partition, position, records, arena, keys: (
-            _is_absent(self, position.stream_time, records) & (records.offset < position.replay_from)
+        lambda self, partition, checkpoint, records, arena, keys: (
+            _is_absent(self, checkpoint.stream_time, records) & (records.offset < checkpoint.replay_from)
         )
     )
 
@@ -77,9 +77,9 @@ def dirty_keys_are_swept() -> Mutation:
 def numbered_keys_are_swept() -> Mutation:
     """Empty records that still have a sequence number."""
     return _swept(
-        lambda self, partition, position, records, arena, keys: (
-            (_is_absent(self, position.stream_time, records) | records.empty)
-            & (records.offset < position.replay_from)
+        lambda self, partition, checkpoint, records, arena, keys: (
+            (_is_absent(self, checkpoint.stream_time, records) | records.empty)
+            & (records.offset < checkpoint.replay_from)
             & _is_clean(partition, arena, keys)
         )
     )
@@ -87,7 +87,7 @@ def numbered_keys_are_swept() -> Mutation:
 
 @mutant("A sequence that ended leaves an empty record.", "replays")
 def ended_sequences_are_deleted() -> Mutation:
-    """At once, in the place of an empty record."""
+    """At once, in the cursor of an empty record."""
 
     def of(self: Any, partitions: Any, slots: Any) -> Any:
         snapshots = _of(self, partitions, slots)
@@ -97,7 +97,7 @@ def ended_sequences_are_deleted() -> Mutation:
             snapshot.deletes = [*snapshot.deletes, *ended]
         return snapshots
 
-    return {"processor.commit.Snapshots.of": of}
+    return {"processor.recovery.commit.Snapshots.of": of}
 
 
 @mutant("An empty record keeps the time of the sequence that ended.", "times")

@@ -1,6 +1,6 @@
 """The table of mutants: rules that look fussy, each broken on purpose in the real code.
 
-A mutant is what stands in the place of some of the processor's own names while a history is played. The histories that
+A mutant is what stands in the cursor of some of the processor's own names while a history is played. The histories that
 catch them are in `caught.json`; `tests/protocol/test_mutants.py` plays them.
 """
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from processor.assignment import Assignment
-from processor.commit import ExactlyOnce, Snapshots
-from processor.locate import Entry, Found
-from processor.partition import Phase, Place
-from processor.pipeline import Pipeline
+from processor.recovery.assignment import Assignment
+from processor.recovery.commit import ExactlyOnce, Snapshots
+from processor.recovery.partition import Phase
+from processor.recovery.restore import Restore
+from processor.recovery.resume import ResumeFacts, ResumePoint
 from processor.state.arena import NO_OFFSET, Arena
-from processor.state.position import Position
-from processor.state.restore import Restore
-from processor.types import NO_TIME
+from processor.state.checkpoint import Checkpoint
+from processor.stepping.pipeline import Pipeline
+from processor.types import NO_TIME, Cursor
 from protocol.abstract.client import CHANGELOG
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
@@ -30,17 +30,17 @@ def restore_up_to_the_last_stable_offset() -> Mutation:
     """Which a read_committed client calls its watermark."""
 
     def init(self: Any, partition: int, store: Any, reader: Any, low: int, target: int, now_ms: int) -> None:
-        mark = store.mark()
+        local = store.local_checkpoint()
         stable_end = running().world.kafka.log(CHANGELOG, partition).stable_end
-        target = max(stable_end, mark.changelog_offset if mark else 0)
+        target = max(stable_end, local.changelog_offset if local else 0)
         _init_restore(self, partition, store, reader, low, target, now_ms)
 
     def overtaken(self: Any, restore: Restore) -> bool:
         return running().world.kafka.log(CHANGELOG, restore.partition).stable_end > restore.target
 
     return {
-        "processor.state.restore.Restore.__init__": init,
-        "processor.assignment.Assignment._has_been_overtaken": overtaken,
+        "processor.recovery.restore.Restore.__init__": init,
+        "processor.recovery.assignment.Assignment._has_been_overtaken": overtaken,
     }
 
 
@@ -51,10 +51,10 @@ def target_of_the_last_time() -> Mutation:
 
     def init(self: Any, partition: int, store: Any, reader: Any, low: int, target: int, now_ms: int) -> None:
         target = targets.setdefault((id(reader), partition), target)
-        mark = store.mark()
-        _init_restore(self, partition, store, reader, low, max(target, mark.changelog_offset if mark else 0), now_ms)
+        local = store.local_checkpoint()
+        _init_restore(self, partition, store, reader, low, max(target, local.changelog_offset if local else 0), now_ms)
 
-    return {"processor.state.restore.Restore.__init__": init}
+    return {"processor.recovery.restore.Restore.__init__": init}
 
 
 @mutant("The committed offset is asked for stable.", "markers")
@@ -65,7 +65,7 @@ def unstable_offsets_are_taken() -> Mutation:
 
 @mutant("The committed offset is asked for at every way back, never remembered.", "aborts")
 def publish_from_is_remembered() -> Mutation:
-    def locate(self: Any, partition: Any, way: Any, *arguments: Any) -> None:
+    def resume_point(self: Any, partition: Any, way: Any, *arguments: Any) -> None:
         remembered = getattr(self.consumer, "remembered", {})
         self.consumer.remembered = remembered
         known = max(partition.publish_from, remembered.get(partition, 0))
@@ -82,8 +82,8 @@ def publish_from_is_remembered() -> Mutation:
 
     original = ExactlyOnce.commit
     return {
-        "processor.assignment.Assignment._locate": locate,
-        "processor.commit.ExactlyOnce.commit": commit_and_remember,
+        "processor.recovery.assignment.Assignment._locate": resume_point,
+        "processor.recovery.commit.ExactlyOnce.commit": commit_and_remember,
     }
 
 
@@ -97,43 +97,43 @@ def replays_are_published() -> Mutation:
     return _entries(lambda entry: replace(entry, publish_from=entry.replay_from))
 
 
-@mutant("A position has the stream time at `replay_from`.", "times")
+@mutant("A checkpoint has the stream time at `replay_from`.", "times")
 def stream_time_is_not_stored() -> Mutation:
     return _entries(lambda entry: replace(entry, stream_time=NO_TIME))
 
 
 def _entries(change: Any) -> Mutation:
-    from processor.locate import locate
+    from processor.recovery.resume import resume_point
 
-    def changed(found: Found) -> Entry:
-        entry = locate(found)
+    def changed(found: ResumeFacts) -> ResumePoint:
+        entry = resume_point(found)
         return entry if entry.is_new else change(entry)
 
-    return {"processor.assignment.locate": changed}
+    return {"processor.recovery.assignment.resume_point": changed}
 
 
-@mutant("The stream time of a position is that at `replay_from`, not that of the partition's place.", "times")
+@mutant("The stream time of a checkpoint is that at `replay_from`, not that of the partition's cursor.", "times")
 def stream_time_of_the_place() -> Mutation:
-    """The position has the stream time at the partition's own place, not at `replay_from`."""
+    """The checkpoint has the stream time at the partition's own cursor, not at `replay_from`."""
 
-    def position(self: Any, partition: Any, replay: Place) -> Position:
-        return original(self, partition, Place(replay.offset, partition.place.stream_time))
+    def checkpoint(self: Any, partition: Any, replay: Cursor) -> Checkpoint:
+        return original(self, partition, Cursor(replay.offset, partition.cursor.stream_time))
 
-    original = Snapshots._position
-    return {"processor.commit.Snapshots._position": position}
+    original = Snapshots._checkpoint
+    return {"processor.recovery.commit.Snapshots._checkpoint": checkpoint}
 
 
 @mutant("Events of a replay move the stream time.", "times")
 def silent_events_do_not_move_the_stream_time() -> Mutation:
     def step(self: Any, work: Any, partitions: Any, most_rows: int) -> Any:
-        before = {number: partition.place for number, partition in partitions.items()}
+        before = {number: partition.cursor for number, partition in partitions.items()}
         produced = _step(self, work, partitions, most_rows)
         for number, partition in partitions.items():
-            if partition.phase is Phase.REPLAYING and partition.place.offset <= partition.publish_from:
-                partition.place = Place(partition.place.offset, before[number].stream_time)
+            if partition.phase is Phase.REPLAYING and partition.cursor.offset <= partition.publish_from:
+                partition.cursor = Cursor(partition.cursor.offset, before[number].stream_time)
         return produced
 
-    return {"processor.pipeline.Pipeline.step": step}
+    return {"processor.stepping.pipeline.Pipeline.step": step}
 
 
 @mutant("A rewind drops all rows of a partition.", "aborts")
@@ -149,7 +149,10 @@ def dirty_rows_are_kept_at_a_rewind() -> Mutation:
         if self.partitions.get(number) is None:
             self.arena.drop(number)
 
-    return {"processor.state.arena.Arena.attach": attach, "processor.assignment.Assignment._forget_progress": forget}
+    return {
+        "processor.state.arena.Arena.attach": attach,
+        "processor.recovery.assignment.Assignment._forget_progress": forget,
+    }
 
 
 @mutant("An event at or below the offset of a record is not stepped again.", "replays")
@@ -163,4 +166,4 @@ def records_offset_is_ignored() -> Mutation:
 
 @mutant("Whose changelog has grown during its restore restores again, and asks no human.", "zombies")
 def overtaken_processes_ask_a_human() -> Mutation:
-    return {"processor.assignment.Assignment._has_been_overtaken": lambda *_: False}
+    return {"processor.recovery.assignment.Assignment._has_been_overtaken": lambda *_: False}

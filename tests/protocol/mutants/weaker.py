@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor import commit
-from processor.commit import AtLeastOnce
-from processor.state.position import LocalMark
+from processor.recovery import commit
+from processor.recovery.commit import AtLeastOnce
+from processor.state.checkpoint import LocalCheckpoint
 from protocol.mutants.table import Mutation, mutant
 
 
@@ -24,7 +24,7 @@ def at_least_once_changelog_before_the_offsets() -> Mutation:
         self._snapshots.clean(held, slots, now)
         return commit._measure(snapshots)
 
-    return {"processor.commit.AtLeastOnce.commit": commits}
+    return {"processor.recovery.commit.AtLeastOnce.commit": commits}
 
 
 @mutant("`at_least_once`: the offsets come after the outputs.", "crashes", exactly_once=False)
@@ -44,33 +44,33 @@ def at_least_once_offsets_before_the_outputs() -> Mutation:
         outputs.flush()
         return done
 
-    return {"processor.commit.AtLeastOnce.commit": commits}
+    return {"processor.recovery.commit.AtLeastOnce.commit": commits}
 
 
 @mutant("`at_least_once`: the store comes after the changelog.", "crashes", exactly_once=False)
 def at_least_once_store_before_the_changelog() -> Mutation:
     def persist(self: Any, snapshots: list[commit.PartitionSnapshot], now_ms: int) -> None:
         for snapshot in snapshots:
-            mark = snapshot.partition.open_store.mark()
-            offset = mark.changelog_offset if mark else 0
+            local = snapshot.partition.open_store.local_checkpoint()
+            offset = local.changelog_offset if local else 0
             snapshot.partition.open_store.write(
                 puts=snapshot.puts,
                 deletes=snapshot.deletes,
-                mark=LocalMark(offset, now_ms),
-                position=snapshot.position,
+                local=LocalCheckpoint(offset, now_ms),
+                checkpoint=snapshot.checkpoint,
             )
         self._snapshots.send(self._changelog, snapshots)
         commit.failpoint("commit.snapshot")
         self._changelog.flush()
 
-    return {"processor.commit.AtLeastOnce._persist": persist}
+    return {"processor.recovery.commit.AtLeastOnce._persist": persist}
 
 
-@mutant("`at_least_once`: the first position comes before the first offset.", "crashes", exactly_once=False)
+@mutant("`at_least_once`: the first checkpoint comes before the first offset.", "crashes", exactly_once=False)
 def at_least_once_first_offset_before_the_position() -> Mutation:
     def begin(self: Any, partitions: Any, now_ms: int) -> None:
         snapshots = self._snapshots.first(partitions)
         self._consumer.commit(commit._offsets(snapshots))
         self._persist(snapshots, now_ms)
 
-    return {"processor.commit.AtLeastOnce.begin": begin}
+    return {"processor.recovery.commit.AtLeastOnce.begin": begin}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from processor.model.convert.properties import Finding
+from processor.model.convert.reference import scaled_error
 from processor.model.convert.sequences import Sequences
-from processor.model.convert.truth import scaled_error
 
 if TYPE_CHECKING:
     from processor.model.convert.pytorch.description import Description
-    from processor.model.convert.truth import Truth
+    from processor.model.convert.reference import Reference
 
 NAME = "PyTorch's own answers"
 
 
-def against_pytorch(described: Description, truth: Truth, tolerance: float, length: int | None) -> Finding | None:
+def against_pytorch(described: Description, truth: Reference, tolerance: float, length: int | None) -> Finding | None:
     """Whether the judge of the step says what PyTorch says, after every number of samples that both know.
 
     `length`: the only one that the judge is asked about, where there is but one. None where no number is known to both.

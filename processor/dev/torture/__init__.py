@@ -1,5 +1,0 @@
-"""The kill matrix: everything that can happen, by a seed, to processes that serve any artifact; then the judges."""
-
-from processor.dev.torture.story import Wishes, run
-
-__all__ = ["Wishes", "run"]

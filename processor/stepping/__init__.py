@@ -1,0 +1,1 @@
+"""From polled events to predictions: slices, waves, sequences, and what is published."""

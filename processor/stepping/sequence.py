@@ -1,0 +1,83 @@
+"""What an event does to its key's state, for one wave at a time: the rules of INTERFACE's numbered list as arrays.
+
+Everything here is a pure function of the events of a partition so far: of their times, sequence numbers and markers,
+and of the partition's stream time before each of them. No clock, no batch boundary, nothing that memory happens to
+hold. The numbers in the comments are those of the list in `docs/semantics.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from processor.types import NO_TIME, Kind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from processor.state.arena import Arena
+    from processor.types import BoolArray, Events, Int32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRules:
+    """When a key's state starts afresh. Milliseconds of event time; 0 switches a rule off."""
+
+    gap_ms: int = 0
+    idle_ms: int = 0
+    allowed_lateness_ms: int = 0
+    length: int = 0  # tumbling: the state is empty again after this many samples
+
+
+def stream_times(events: Events, start: int, stop: int, stream_time: int) -> Int64Array:
+    """The stream time before each of the partition's events `start:stop`, and after the last: int64[n + 1].
+
+    The greatest time of the good events so far. A late event is below it by definition, so it need not be left out.
+    """
+    times = np.where(events.kind[start:stop] == Kind.SAMPLE, events.time[start:stop], NO_TIME)
+    return np.maximum.accumulate(np.concatenate([np.array([stream_time], np.int64), times]))
+
+
+def late(rules: SequenceRules, events: Events, start: int, stop: int, before: Int64Array) -> BoolArray:
+    """2. Whether each of the events `start:stop` is late."""
+    if not rules.allowed_lateness_ms:
+        return np.zeros(stop - start, np.bool_)
+    is_sample = events.kind[start:stop] == Kind.SAMPLE
+    known = before != NO_TIME
+    is_late: BoolArray = is_sample & known & (before - events.time[start:stop] > rules.allowed_lateness_ms)
+    return is_late
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of the samples of a wave, aligned with its rows."""
+
+    duplicate: BoolArray
+    idle: BoolArray  # the key was forgotten, its sequence number too
+    afresh: BoolArray  # the state starts from the artifact's initial state
+
+
+def classify(
+    rules: SequenceRules, events: Events, rows: NDArray[np.intp], before: Int64Array, arena: Arena, slots: Int32Array
+) -> Verdict:
+    """Rules 3 to 5 for the samples `rows` of a wave, whose keys lie in `slots`; `before`: their stream times."""
+    times, key_times = events.time[rows], arena.time[slots]
+    empty = arena.steps[slots] == 0
+    nothing = np.zeros(len(rows), np.bool_)
+
+    idle = nothing  # 3.
+    if rules.idle_ms:
+        idle = (key_times != NO_TIME) & (np.maximum(before, times) - key_times > rules.idle_ms)
+
+    duplicate = nothing  # 4.
+    numbered = events.has_sequence[rows]
+    if numbered.any():
+        seen = arena.has_sequence[slots] & ~idle
+        duplicate = numbered & seen & (events.sequence[rows] <= arena.sequence[slots])
+
+    afresh = empty | idle | events.start[rows]  # 5.
+    if rules.gap_ms:
+        afresh |= ~empty & (times - key_times > rules.gap_ms)
+    return Verdict(duplicate, idle, afresh)
