@@ -5,7 +5,7 @@
     3. Ask for the group's committed offset, stable, and let `resume_point` decide where to go on.
     4. Seek the input to `replay_from`; step what lies below the committed offset without publishing; run.
 
-A crash, an abort, a rebalance, a lost disk all begin at 1 or 2. `advance` does one piece for each partition and returns:
+A crash, an abort, a rebalance, a lost disk begin at 1 or 2. `advance` does one piece for each partition and returns:
 polling never starves, and other partitions go on. What a new group must commit first (offset, checkpoint) is returned.
 """
 
