@@ -26,6 +26,7 @@ from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
 from processor.model.convert.names import plain, plain_scopes
 from processor.model.convert.offers import other_modes, with_other_modes
+from processor.model.convert.raised import refused_where_it_raises
 from processor.model.convert.reference import Reference
 from processor.model.convert.refusal import Again, ConversionRefused, NotThisModel, Obstacle
 from processor.model.convert.report import Report
@@ -79,29 +80,29 @@ def convert_model(
         refuse_another_model(directory, trained)
     with untouched(loaded.model), memory_is_enough(loaded.source):
         try:
-            built = build(loaded.model, mode, length, time_axis)
-            given = given_sequences(examples, built.interface)
-            progress("building the step graph", 0.0)
-            step = plan(built.machine)
-            size = _size(loaded.model)
-            refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
-            content = flatbuffer(step, loaded.model.name)
+            with refused_where_it_raises(loaded.model):
+                built = build(loaded.model, mode, length, time_axis)
+                given = given_sequences(examples, built.interface)
+                progress("building the step graph", 0.0)
+                step = plan(built.machine)
+                size = _size(loaded.model)
+                refuse_too_large(loaded.source, _COPIES_BUILDING * size, "Building its step graph")
+                content = flatbuffer(step, loaded.model.name)
+                draft = _draft(loaded, built, step, tolerance, content, trained_length(built, time_axis))
+                building = time.perf_counter() - began
+                budget = budget_of(thorough=thorough).after(building, size)
+                truth = _truth(built, draft, budget)
+                draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
+                certificate.labels = judge(draft, truth, examples, built.interface)
+                certificate.apart = apart(built, draft.trained_length, given, time_axis)
+            if not certificate.passed:
+                raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
         except ConversionRefused as refusal:
             progress("trying other modes", 0.0)
             raise with_other_modes(refusal, loaded.model, mode, length, time_axis) from refusal
-        draft = _draft(loaded, built, step, tolerance, content, trained_length(built, time_axis))
-        building = time.perf_counter() - began
-        budget = budget_of(thorough=thorough).after(building, size)
-        truth = _truth(built, draft, budget)
-        draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
-        certificate.labels = judge(draft, truth, examples, built.interface)
-        certificate.apart = apart(built, draft.trained_length, given, time_axis)
-        if certificate.passed:
-            left = budget.whole - (time.perf_counter() - began)
-            if 4 * building < left:  # each trial builds a step, and none is offered that was not tried
-                draft = _with_other_modes(draft, loaded.model, time_axis, progress)
-    if not certificate.passed:
-        raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
+        left = budget.whole - (time.perf_counter() - began)
+        if 4 * building < left:  # each trial builds a step, and none is offered that was not tried
+            draft = _with_other_modes(draft, loaded.model, time_axis, progress)
     artifact = write_artifact(
         directory,
         inputs=draft.inputs,
@@ -144,7 +145,7 @@ def verify_model(
     artifact = load_artifact(directory)
     progress("loading the model", 0.0)
     loaded = load(model, weights, imports)
-    with untouched(loaded.model), memory_is_enough(loaded.source):
+    with untouched(loaded.model), memory_is_enough(loaded.source), refused_where_it_raises(loaded.model):
         built = build(loaded.model, artifact.mode, artifact.length, time_axis)
         step = plan(built.machine)
         for what, mine, its in (

@@ -68,12 +68,17 @@ def memory_is_enough(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__name__ not in _OUT_OF_MEMORY:
+        if not is_out_of_memory(error):
             raise
         there = "" if before is None else f" {shown(before)} were available when it began."
         raise too_large(
             name, f"The memory was not enough.{there} {str(error).strip().splitlines()[0][:200]}"
         ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of Python, NumPy or TensorFlow means that the memory was not enough."""
+    return type(error).__name__ in _OUT_OF_MEMORY
 
 
 def too_large(name: str, cause: str, needed: int | None = None) -> ConfigError:

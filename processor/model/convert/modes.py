@@ -109,6 +109,8 @@ PASSABLE: Final = {
     Obstacle.NO_RULE,
     Obstacle.CUSTOM_CODE,
     Obstacle.NO_GRAPH,
+    Obstacle.FAILS,
+    Obstacle.NOT_EXACT,
 }
 """What stands in the way of steps, and not of running the whole model."""
 

@@ -19,11 +19,14 @@ from processor.model.convert.sequences import random_sequences
 from processor.model.convert.stepgraph import flatbuffer, operations, plan, traced
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from processor.model.convert.interface import TimeAxis
     from processor.model.convert.modes import Built
     from processor.model.convert.sequences import Sequences
     from processor.model.convert.stepgraph import Step
 
+_IN_ORDER: Final = ("carry", "tumbling", "window")
 LONGEST_TRIAL: Final = 128
 """Samples of a window that is tried: its step holds the model once for each, and takes as long to build."""
 _ANY_LENGTH: Final = 4
@@ -32,11 +35,11 @@ _TOLERANCE: Final = 1e-4
 """What a step may err in a trial. (The certificate is stricter; a mode that is wrong is wrong by more.)"""
 _IN_LITERT: Final = frozenset(
     {
-        "AddV2", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2", "Const", "Conv2D",
+        "AddV2", "Any", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2", "Const", "Conv2D",
         "DepthwiseConv2dNative", "Equal", "Exp", "ExpandDims", "Fill", "GatherV2", "Greater", "GreaterEqual",
         "Identity", "LeakyRelu", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "MatMul",
         "Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "Mul", "Neg", "NoOp", "NotEqual", "Pack",
-        "Placeholder", "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "ResourceGather", "Rsqrt",
+        "Placeholder", "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "ResourceGather", "ReverseV2", "Rsqrt",
         "Select", "SelectV2", "Shape", "Sigmoid", "Softmax", "Split", "SplitV", "Sqrt", "Square",
         "SquaredDifference", "Squeeze", "StridedSlice", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unpack",
         "ZerosLike",
@@ -52,22 +55,39 @@ def with_other_modes(
 
     What a layer's rule advises is prose, and stays.
     """
+    if refusal.reason is Obstacle.NOT_EXACT and refusal.advice:  # what float32 costs the model, in any mode
+        return refusal
     own = _own(model, time_axis)
     advice = [one for one in refusal.advice if isinstance(one, str) or _holds(one, model, own, time_axis)]
     if refusal.reason in PASSABLE or refusal.reason is Obstacle.MODE:
-        advice += (one for one in other_modes(model, mode, own, length, time_axis) if one not in advice)
+        # Where a step is not exact, the same step begun afresh now and then is not either.
+        tried = ("window",) if refusal.reason is Obstacle.NOT_EXACT else _IN_ORDER
+        found = other_modes(model, mode, own, length, time_axis, tried)
+        advice += (one for one in found if one not in advice)
     return ConversionRefused(
-        refusal.fact, layer=refusal.layer, reason=refusal.reason, cause=refusal.cause, remedies=advice
+        refusal.fact,
+        layer=refusal.layer,
+        reason=refusal.reason,
+        cause=refusal.cause,
+        remedies=advice,
+        report=refusal.report,
     )
 
 
-def other_modes(model: Any, mode: str, own: int | None, length: int | None, time_axis: TimeAxis) -> list[Again]:
-    """The modes beside `mode` (auto: carry) that work for the model, as calls.
+def other_modes(
+    model: Any,
+    mode: str,
+    own: int | None,
+    length: int | None,
+    time_axis: TimeAxis,
+    tried: Sequence[str] = _IN_ORDER,
+) -> list[Again]:
+    """The modes beside `mode` (auto: carry) that work for the model, as calls, of those that are to be tried.
 
     `own`: the T that the model is fixed to; `length`: what the user gave.
     """
     found = []
-    for other in ("carry", "tumbling", "window"):
+    for other in tried:
         if other == ("carry" if mode == "auto" else mode):
             continue
         options: dict[str, Any] = {"mode": other}

@@ -34,6 +34,7 @@ class Obstacle(StrEnum):
     NOT_BUILT = "not_built"
     MODE = "mode"
     UNREADABLE = "unreadable"
+    FAILS = "fails"
     NOT_EXACT = "not_exact"
 
 
@@ -54,6 +55,7 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
     Obstacle.NOT_BUILT: "It has no weights before it knows the shape of its input.",
     Obstacle.MODE: "The mode does not fit the model.",
     Obstacle.UNREADABLE: "The file does not hold a Keras model that can be loaded safely.",
+    Obstacle.FAILS: "TensorFlow or Keras raises an exception when it is run.",
     Obstacle.NOT_EXACT: "The step graph does not say what the trained model says.",
 }
 

@@ -170,6 +170,33 @@ def test_the_call_in_the_way(name: str, tmp_path: Path) -> None:
     assert error.layer == "it" or "operation" in error.fact
 
 
+FAILING: dict[str, tuple[Callable[[Any], Any], dict[str, Any], Obstacle, str]] = {
+    "a mask that does not fit, in a window": (
+        lambda x: layers.LSTM(2)(layers.Softmax(name="it")(layers.Masking()(x))), {"mode": "window"}, Obstacle.FAILS,
+        "raises ValueError: The `mask` must be broadcastable"),
+    "a mask that does not fit, in tumbling": (
+        lambda x: layers.LSTM(2)(layers.Softmax(name="it")(layers.Masking()(x))), {"mode": "tumbling"}, Obstacle.FAILS,
+        "raises ValueError: The `mask` must be broadcastable"),
+    "computed tokens": (
+        lambda x: layers.LSTM(2)(layers.Embedding(5, 2, name="it")(x[:, :, 0] * 9)), {}, Obstacle.INPUT_TYPE,
+        "tokens that the table has"),
+    "computed tokens, of the whole": (
+        lambda x: layers.Bidirectional(layers.LSTM(2))(layers.Embedding(5, 2, name="it")(x[:, :, 0] * 9)),
+        {"mode": "window"}, Obstacle.INPUT_TYPE, "tokens that the table has"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_what_tensorflow_raises_is_a_refusal(case: str, tmp_path: Path) -> None:
+    """With the layer and the words of the exception, and without where TensorFlow was when it stopped."""
+    make, options, reason, words = FAILING[case]
+    error = refused(functional(make), tmp_path, **options)
+    assert (error.layer, error.reason) == ("it", reason)
+    assert words in error.cause
+    assert not any(chatter in str(error) for chatter in ("File", "Detected at", "{{", "\x1b"))
+    assert error.__cause__ is not None
+
+
 class Looping(keras.Model):
     """Its code asks for the values of a tensor, which a symbolic one does not have."""
 

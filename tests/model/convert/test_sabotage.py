@@ -110,6 +110,15 @@ def found_out(model: Any, directory: Path, **options: Any) -> ConversionRefused:
     return caught.value
 
 
+def test_a_step_that_is_not_exact_leaves_the_window(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The model run whole needs no rule; the same step begun afresh now and then is no more exact."""
+    monkeypatch.setitem(rules.RULES, layers.GRU, wrongly(rules.RULES[layers.GRU], forgetful))
+    masked = models.sequential(layers.Masking(), layers.GRU(2), shape=(4, 3))
+    error = found_out(masked, tmp_path)
+    assert [one.options for one in error.advice if not isinstance(one, str)] == [{"mode": "window"}]
+    assert error.report is not None
+
+
 def wrongly(right: Any, wrong: Callable[..., Any]) -> Any:
     """A rule that is `right` in all but its step."""
     return type("Wrong", (type(right),), {"step": lambda self, *given: wrong(right, *given)})()
