@@ -61,7 +61,8 @@ def with_other_modes(
     advice = [one for one in refusal.advice if isinstance(one, str) or _holds(one, model, own, time_axis)]
     if refusal.reason in PASSABLE or refusal.reason is Obstacle.MODE:
         # Where a step is not exact, the same step begun afresh now and then is not either.
-        tried = ("window",) if refusal.reason is Obstacle.NOT_EXACT else _IN_ORDER
+        stepped = refusal.reason is Obstacle.NOT_EXACT and mode != "window"
+        tried = ("window",) if stepped else _IN_ORDER
         found = other_modes(model, mode, own, length, time_axis, tried)
         advice += (one for one in found if one not in advice)
     return ConversionRefused(
