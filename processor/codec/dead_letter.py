@@ -52,7 +52,7 @@ def dead_letter(
         ("processor.reason", _ascii(bad.reason)),
         ("processor.detail", _ascii(bad.detail)),
         ("processor.topic", _ascii(topic)),
-        ("processor.recovery.partition", b"%d" % partition),
+        ("processor.partition", b"%d" % partition),
         ("processor.offset", b"%d" % offset),
     ]
     if record_bytes(key, value, headers) <= limit:

@@ -169,7 +169,7 @@ def _take(messages: Iterable[Message], ends: Mapping[int, int], records: Topic) 
 def source_of(record: Record) -> Source | None:
     """The input record that a prediction or a dead letter answers; None when the record does not say."""
     headers = dict(record.headers)
-    partition, offset = headers.get("processor.recovery.partition"), headers.get("processor.offset")
+    partition, offset = headers.get("processor.partition"), headers.get("processor.offset")
     if partition is not None and offset is not None:
         return int(partition), int(offset)
     try:

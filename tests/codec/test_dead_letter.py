@@ -25,7 +25,7 @@ def test_a_dead_letter_has_its_event_s_bytes_and_says_why_and_whence() -> None:
         ("processor.reason", b"wrong_shape"),
         ("processor.detail", b"features: a list of 2 where a list of 3 numbers is wanted"),
         ("processor.topic", b"samples"),
-        ("processor.recovery.partition", b"3"),
+        ("processor.partition", b"3"),
         ("processor.offset", b"17"),
     ]
 

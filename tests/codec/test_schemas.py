@@ -143,7 +143,7 @@ def test_a_good_dead_letter_is_valid_and_exactly_what_the_processor_writes(path:
         b"value",
         BadEvent(Reason(headers["processor.reason"]), headers["processor.detail"]),
         topic=headers["processor.topic"],
-        partition=int(headers["processor.recovery.partition"]),
+        partition=int(headers["processor.partition"]),
         offset=int(headers["processor.offset"]),
         limit=1_000_000,
     )

@@ -62,7 +62,7 @@ def published(wanted: Expected) -> tuple[Topic, Topic]:
     headers = [
         (
             ("processor.reason", one.reason.encode()),
-            ("processor.recovery.partition", b"%d" % one.partition),
+            ("processor.partition", b"%d" % one.partition),
             ("processor.offset", b"%d" % one.offset),
         )
         for one in letters

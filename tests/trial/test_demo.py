@@ -157,7 +157,7 @@ def test_a_sabotaged_topic_changes_the_last_line(topics: tuple[Topic, Topic, Top
     assert "wrong probability" in outcome.report.differences[0]
     predictions[0][5] = kept
 
-    dead_letters[0].append(Record(0, b"key-1", samples[0][0].value, (("processor.recovery.partition", b"0"),)))
+    dead_letters[0].append(Record(0, b"key-1", samples[0][0].value, (("processor.partition", b"0"),)))
     assert checked(topics).last_line == "0 lost, 0 doubled, 1 differing"
 
 

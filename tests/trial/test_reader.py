@@ -86,7 +86,7 @@ def test_records_that_answer_nothing_are_told_apart_by_their_bytes() -> None:
 
 
 def test_a_dead_letter_says_in_its_headers_what_it_answers() -> None:
-    headers = (("processor.recovery.partition", b"3"), ("processor.offset", b"17"))
+    headers = (("processor.partition", b"3"), ("processor.offset", b"17"))
     assert source_of(Record(0, None, b"\xff", headers)) == (3, 17)
     assert source_of(Record(0, None, b'{"partition": 1}')) is None
     assert source_of(Record(0, None, None)) is None

@@ -318,7 +318,7 @@ def right(samples: Topic, artifact: Path) -> Published:
         for letter in rejected:
             headers = (
                 ("processor.reason", letter.reason.encode()),
-                ("processor.recovery.partition", b"%d" % number),
+                ("processor.partition", b"%d" % number),
                 ("processor.offset", b"%d" % letter.offset),
             )
             letters[number].append(Record(len(letters[number]), letter.key, letter.value, headers))
