@@ -112,3 +112,10 @@ def test_each_library_has_one_door(library: str) -> None:
 def test_no_module_is_too_long_to_hold_in_ones_head() -> None:
     long = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in ALL.items()}
     assert not {module: lines for module, lines in long.items() if lines > 350}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Not even inside a function. (A package opens its own modules, and they may name it to find each other.)"""
+    of = {module: {name for name in imports(path, at_runtime=True) if name in ALL} for module, path in ALL.items()}
+    pairs = [(one, other) for one in of for other in of[one] if one < other and one in of[other]]
+    assert not [(one, other) for one, other in pairs if not other.startswith(f"{one}.")]

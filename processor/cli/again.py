@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from processor.model.convert.refusal import Again
+    from processor.model.convert.remedies import Again
 
 _OF_VERIFY: Final = {"output": "directory"}
 """What `convert` calls an argument of `verify`."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from processor.model.artifact import OtherModel
     from processor.model.convert import ConversionRefused, Report
-    from processor.model.convert.refusal import Again
+    from processor.model.convert.remedies import Again
 
 Examples = Annotated[
     Path | None,

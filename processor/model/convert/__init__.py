@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from processor.model.convert.interface import TimeAxis
-    from processor.model.convert.refusal import Again
+    from processor.model.convert.remedies import Again
 
     Progress = Callable[[str, float], None]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from processor.model.convert.refusal import Again
+    from processor.model.convert.remedies import Again
 
 
 def python_call(model: Any, directory: Any, given: Mapping[str, Any]) -> Callable[[Again], str]:

@@ -28,7 +28,8 @@ from processor.model.convert.names import plain, plain_scopes
 from processor.model.convert.offers import other_modes, with_other_modes
 from processor.model.convert.raised import refused_where_it_raises
 from processor.model.convert.reference import Reference
-from processor.model.convert.refusal import Again, ConversionRefused, NotThisModel, Obstacle
+from processor.model.convert.refusal import ConversionRefused, NotThisModel, Obstacle
+from processor.model.convert.remedies import Again
 from processor.model.convert.report import Report
 from processor.model.convert.sequences import given_sequences
 from processor.model.convert.stepgraph import Step, flatbuffer, plan

@@ -14,7 +14,8 @@ from processor.model.convert.flat import flatten
 from processor.model.convert.graph import Graph, walk
 from processor.model.convert.interface import Exit, Interface, output_times, symbolic
 from processor.model.convert.machine import Stepped, Tumbling, WholeModel, keeping
-from processor.model.convert.refusal import Again, ConversionRefused, Obstacle
+from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.remedies import Again
 from processor.model.convert.rules import Collect
 from processor.model.convert.toggles import free
 from processor.model.convert.twins import precisions, twin

@@ -14,7 +14,8 @@ import tensorflow as tf
 from processor.errors import ConfigError
 from processor.model.convert.modes import PASSABLE, build, own_length
 from processor.model.convert.reference import Reference, scaled_error
-from processor.model.convert.refusal import Again, ConversionRefused, Obstacle
+from processor.model.convert.refusal import ConversionRefused, Obstacle
+from processor.model.convert.remedies import Again
 from processor.model.convert.sequences import random_sequences
 from processor.model.convert.stepgraph import flatbuffer, operations, plan, traced
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.errors import ConfigError, Incompatible
+from processor.model.convert.remedies import Again, typed_plainly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -60,22 +60,6 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Again:
-    """A remedy: the same conversion once more, with other options. It is typed as the user typed the first one.
-
-    options: by the names of `convert`'s parameters; why: what comes of it, in a few words.
-    """
-
-    options: Mapping[str, Any]
-    why: str = ""
-
-
-def typed_plainly(again: Again) -> str:
-    """As a call in Python, where nobody says what was typed."""
-    return f"processor.convert(model, directory, {', '.join(f'{k}={v!r}' for k, v in again.options.items())})"
-
-
 class ConversionRefused(ConfigError):
     """The model is not converted, and nothing was left on the disk.
 
@@ -109,9 +93,23 @@ class ConversionRefused(ConfigError):
 
     def render(self, console: Console) -> None:
         """Prints the layer in the way, why it is, and what to do."""
-        from processor.model.convert.report import render_refusal
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.text import Text
 
-        render_refusal(self, console)
+        if self.report is not None:
+            self.report.render(console)
+        lines = [
+            Text(self.fact, style="bold"),
+            Text(self.cause),
+            Text(f"{self.layer}: {self.reason}", style="dim"),
+        ]
+        console.print(Panel(Group(*lines), title="not converted", border_style="red", expand=False))
+        if self.remedies:
+            console.print("What to do:" if len(self.remedies) == 1 else "What to do, one of:")
+        for remedy in self.remedies:
+            # Not wrapped, and in no frame: it is there to be copied.
+            console.print(Text(f"- {remedy}"), soft_wrap=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As a program reads it."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Group
 from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from processor.model.after_length import after_length, offer
 from processor.model.artifact import state_size
-from processor.model.convert.refusal import Again, typed_plainly
+from processor.model.convert.remedies import Again, typed_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from processor.model.artifact import Mode, Slot
-    from processor.model.convert.refusal import ConversionRefused
     from processor.types import TensorSpec
 
 
@@ -211,23 +209,6 @@ class Report:
         if self.directory:
             text += f"\n{escape(str(self.directory))}  [dim]fingerprint[/] {self.fingerprint}"
         return Panel(text, border_style="green", expand=False)
-
-
-def render_refusal(refusal: ConversionRefused, console: Console) -> None:
-    """Prints the layer in the way, why it is, and what to do about it."""
-    if refusal.report is not None:
-        refusal.report.render(console)
-    lines = [
-        Text(refusal.fact, style="bold"),
-        Text(refusal.cause),
-        Text(f"{refusal.layer}: {refusal.reason}", style="dim"),
-    ]
-    console.print(Panel(Group(*lines), title="not converted", border_style="red", expand=False))
-    if refusal.remedies:
-        console.print("What to do:" if len(refusal.remedies) == 1 else "What to do, one of:")
-    for remedy in refusal.remedies:
-        # Not wrapped, and in no frame: it is there to be copied.
-        console.print(Text(f"- {remedy}"), soft_wrap=True)
 
 
 def exact_on(report: Report) -> str:

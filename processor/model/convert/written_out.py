@@ -10,7 +10,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from processor.model.convert.rules import Tensor
+    from processor.model.convert.rules.base import Tensor
 
 
 def rnn(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import processor.model.convert
-from processor.model.convert.refusal import MOST_SAID, Again, ConversionRefused, Obstacle, in_its_words
+from processor.model.convert.refusal import MOST_SAID, ConversionRefused, Obstacle, in_its_words
+from processor.model.convert.remedies import Again
 
 ROOT = Path(processor.model.convert.__file__).parent
 COMMANDS = ("processor convert", "--mode", "--tolerance", "--time-axis", "--length", "mode=", "neither in carry")
