@@ -101,6 +101,28 @@ def test_it_shows_asks_and_answers_all_of_the_input_again(deployment: ResetDeplo
     deployment.must_be(undisturbed, later)
 
 
+def test_a_dry_run_shows_what_it_would_do_and_changes_nothing(deployment: ResetDeployment) -> None:
+    process = deployment.process()
+    deployment.run_to_the_middle(process)
+
+    def standing() -> tuple[object, ...]:
+        stores = {path: path.stat().st_mtime_ns for path in deployment.state().glob("partition-*/**/*")}
+        ends = deployment.changelog_ends(), deployment.changelog_ends(stable=True)
+        return deployment.committed(), ends, deployment.published(), stores, deployment.members()
+
+    before = standing()
+    shown = deployment.reset(process, "--to-start", "--dry-run", answer="y")
+    assert shown.returncode == 0, shown.stderr
+    assert "committed now" in shown.stdout
+    assert "Do it?" not in shown.stderr
+    described = deployment.reset(process, "--rebuild", "--dry-run", "--json")
+    assert described.returncode == 0, described.stderr
+    plan = json.loads(described.stdout)
+    assert not plan["done"]
+    assert {part["partition"]: part["after"] for part in plan["partitions"]} == deployment.committed()
+    assert standing() == before
+
+
 @pytest.mark.parametrize("guarantee", list(KILLED_AT))
 def test_killed_anywhere_it_is_typed_again(deployment: ResetDeployment, undisturbed: Published, guarantee: str) -> None:
     """Between its first and its last commit `run` refuses; before and after, it runs. The offsets have expired, too."""
