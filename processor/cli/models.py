@@ -114,7 +114,7 @@ def convert(
     check_target(output)
     _check_page(html, output)
     typed = convert_again(context)
-    _say_what_runs(imports)
+    say_what_runs(imports)
 
     def attempt(force: bool) -> Report:
         with progress() as stage:
@@ -163,7 +163,7 @@ def verify(
 
     _check_page(html, directory)
     typed = convert_again(context)
-    _say_what_runs(imports)
+    say_what_runs(imports)
     try:
         with progress() as stage:
             report = verify_model(
@@ -193,7 +193,7 @@ def info(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Artifact directory.")] = Path("artifacts/model"),
     as_json: Json = False,
 ) -> None:
-    """Show what is in an artifact: inputs, outputs, slots, weights, mode, fingerprint, versions, certificate."""
+    """Show what is in an artifact: inputs, outputs, state, weights, mode, fingerprint, versions, certificate."""
     from processor.model.artifact import load_artifact
     from processor.model.show import describe, render
 
@@ -204,7 +204,8 @@ def info(
         render(artifact, answers())
 
 
-def _say_what_runs(imports: list[str] | None) -> None:
+def say_what_runs(imports: list[str] | None) -> None:
+    """Names the user's own code, before it runs."""
     for source in imports or ():
         errors().print(f"Running your own code first: {escape(source)}", style="dim")
 

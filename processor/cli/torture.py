@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from processor.cli.models import Imports, say_what_runs
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -20,6 +22,7 @@ def torture(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="The artifact's trained model: Keras judges too.")
     ] = None,
+    imports: Imports = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="How often something happens.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="What happens, and in which order.")] = None,
     keys: Annotated[int | None, typer.Option("--keys", min=1, help="How many keys have events.")] = None,
@@ -50,11 +53,15 @@ def torture(
 
     if model is not None and artifact is None:
         raise ConfigError("--model was given without --artifact.", "", "Name the artifact that was made from it.")
+    if imports and model is None:
+        raise ConfigError("--import was given without --model.", "", "Name the model whose file needs that code.")
+    say_what_runs(imports)
     silence_kafka()
     # What is not asked for is left to the command's own defaults.
     wishes: dict[str, Any] = {
         "artifact": artifact,
         "model": model,
+        "imports": imports,
         "rounds": rounds,
         "seed": seed,
         "keys": keys,

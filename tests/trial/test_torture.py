@@ -19,7 +19,8 @@ from processor import failpoints
 from processor.cli import app
 from processor.errors import ConfigError, Unavailable
 from processor.model.artifact import load_artifact
-from processor.model.convert import NotThisModel
+from processor.model.convert import ConversionRefused, NotThisModel
+from processor.model.convert.imports import import_code
 from processor.trial import torture
 from processor.trial.checker import input_records
 from processor.trial.load import everything
@@ -433,6 +434,23 @@ def test_keras_judges_no_artifact_of_another_model(artifact: Path, tmp_path: Pat
         require_the_model_of(other, load_artifact(artifact), lambda _: None)
 
 
+def test_keras_judges_a_model_whose_file_needs_code_of_the_users_own(artifact: Path, tmp_path: Path) -> None:
+    import keras
+
+    code = tmp_path / "layers_of_a_tortured_model.py"
+    code.write_text(
+        "import keras\n\n\nclass Half(keras.layers.Layer):\n    def call(self, x):\n        return x * 0.5\n"
+    )
+    own = import_code([code])["Half"]
+    model, loaded = tmp_path / "own.keras", load_artifact(artifact)
+    keras.Sequential([keras.Input((None, 3)), own(), keras.layers.LSTM(4), keras.layers.Dense(1)]).save(model)
+    with pytest.raises(ConversionRefused, match="Half"):
+        require_the_model_of(model, loaded, lambda _: None)
+    with pytest.raises(NotThisModel):  # it was read, and has another state
+        require_the_model_of(model, loaded, lambda _: None, [str(code)])
+    assert callable(keras_check(model, loaded, [str(code)]))
+
+
 def test_a_sequence_is_stepped_alone_and_a_step_that_is_not_finite_is_not_taken(artifact: Path) -> None:
     alone, stepper = Alone(load_artifact(artifact)), processor.load(artifact)
     numbers = [[0.1, 0.2, 0.3], [1.0, -1.0, 0.5], [0.3, 0.3, 0.3]]
@@ -506,6 +524,7 @@ def test_the_screen_shows_the_rounds_and_the_summary(summary: report.Summary, te
 def test_wishes_that_cannot_be_are_refused_at_once(artifact: Path, tmp_path: Path) -> None:
     for arguments, fact in (
         (["--model", "model.keras"], "--model was given without --artifact"),
+        (["--artifact", str(artifact), "--import", "own.py"], "--import was given without --model"),
         (["--artifact", str(tmp_path)], "is no artifact"),
         (["--artifact", str(artifact), "--only", "fire"], "no fault 'fire'"),
         (["--artifact", str(artifact), "--directory", str(artifact)], "is not an empty directory"),

@@ -183,13 +183,13 @@ def verify_model(
 
 
 @plain_scopes()
-def truth_of(model: Any, mode: str, length: int | None) -> Reference:
+def truth_of(model: Any, mode: str, length: int | None, imports: Iterable[str | os.PathLike[str]] = ()) -> Reference:
     """A trained model to be asked about whole sequences, as the certificate asks it.
 
     Raises:
         ConversionRefused, ConfigError: as `convert`.
     """
-    loaded = load(model)
+    loaded = load(model, imports=imports)
     return _truth(build(loaded.model, mode, length, None), None, DEFAULT)
 
 

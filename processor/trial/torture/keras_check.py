@@ -9,7 +9,7 @@ from processor.errors import ConfigError
 from processor.trial.checker import truth_of_prefixes, truth_of_sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     KerasCheck = Callable[[Expected], Truth]
 
 
-def require_the_model_of(model: Path, artifact: Artifact, tell: Callable[[str], None]) -> None:
-    """Looks whether the artifact is this model's, by its certificate.
+def require_the_model_of(
+    model: Path, artifact: Artifact, tell: Callable[[str], None], imports: Sequence[str] = ()
+) -> None:
+    """Looks whether the artifact is this model's, by its certificate. imports: the user's own code, which runs first.
 
     Raises:
         ConfigError: there is no such model, TensorFlow is not installed, or it has no answer of its own to each sample.
@@ -39,7 +41,7 @@ def require_the_model_of(model: Path, artifact: Artifact, tell: Callable[[str], 
             f"In the mode {artifact.mode} some of its answers are not the trained model's own.",
             "Leave --model out: the artifact's own step graph judges, and an undisturbed run.",
         )
-    verify(artifact.directory, model, progress=lambda stage, _: tell(stage))
+    verify(artifact.directory, model, progress=lambda stage, _: tell(stage), imports=imports)
 
 
 def keras_check_of_example(trained: Trained) -> KerasCheck:
@@ -49,7 +51,7 @@ def keras_check_of_example(trained: Trained) -> KerasCheck:
     return lambda wanted: truth_of_sequences(wanted, at_every_step(trained))
 
 
-def keras_check(model: Path, artifact: Artifact) -> KerasCheck:
+def keras_check(model: Path, artifact: Artifact, imports: Sequence[str] = ()) -> KerasCheck:
     """A trained model as a judge of what an artifact of it says.
 
     A model that answers at every step is asked once about each sequence, another one about each prefix.
@@ -60,7 +62,7 @@ def keras_check(model: Path, artifact: Artifact) -> KerasCheck:
     from processor.model.convert.conversion import truth_of
     from processor.model.convert.sequences import Sequences
 
-    asked = truth_of(model, artifact.mode, artifact.length)
+    asked = truth_of(model, artifact.mode, artifact.length, imports)
     names = [entry.spec.name for entry in asked.interface.entries]
 
     def ask(rank: int, sequences: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -66,6 +66,7 @@ class Wishes:
 
     artifact: Path | None = None  # None: the example model's
     model: Path | None = None  # None: Keras is not asked, but for the example
+    imports: Sequence[str] = ()  # the user's own code that the model's file needs
     rounds: int = ROUNDS
     seed: int = 1
     keys: int = KEYS
@@ -160,9 +161,9 @@ class _Story:
             given = load_artifact(sandbox.example_artifact)
         elif self.wishes.model is not None:
             with step(self.console, "See whether the artifact is this model's") as tell:
-                require_the_model_of(self.wishes.model, given, tell)
+                require_the_model_of(self.wishes.model, given, tell, self.wishes.imports)
                 tell("it is")
-            keras = keras_check(self.wishes.model, given)
+            keras = keras_check(self.wishes.model, given, self.wishes.imports)
         with step(self.console, "Start Apache Kafka") as tell:
             kafka.join()
             tell(f"ready at {sandbox.bootstrap_servers} after {kafka.seconds:.1f} s, meanwhile")
