@@ -74,7 +74,7 @@ def render(artifact: Artifact, console: Console) -> None:
     console.print(Text.assemble(("artifact ", "bold"), about["directory"], "  ", (about["fingerprint"], "bold cyan")))
     console.print(_pairs(_summary(about)))
     slots = about["state"]["slots"]
-    _table(console, "state", ("slot", "shape", "dtype", "columns"), (_slot_row(slot) for slot in slots))
+    _table(console, "state", ("tensor", "shape", "dtype", "columns"), (_slot_row(slot) for slot in slots))
     _table(console, "layers", *_columns(about["layers"], ("name", "class", "rule")))
     _table(console, "weights", ("weight", "shape", "parameters"), map(_weight_row, about["weights"]))
     if artifact.trained_length is not None:

@@ -323,5 +323,5 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
     if dead:
         certificate.remarks.append(f"Nothing depends on the state of {', '.join(dead)}.")
     else:
-        detail = f"{len(subject.artifact.layout)} slots"
+        detail = f"all {len(subject.artifact.layout)}"
         certificate.findings.append(Finding("every state slot changes the output", True, detail))

@@ -1,7 +1,7 @@
 """The report as one HTML page: no script, nothing fetched, pictures drawn as SVG.
 
-It holds the graph of calls with their rules and slots, the checks, and the error against the step on a logarithmic
-scale beside the tolerance.
+It holds the graph of calls with their rules and state tensors, the checks, and the error against the step on a
+logarithmic scale beside the tolerance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
-.good{color:#176b2c}.bad{color:#b00020}code,.slot{font-family:ui-monospace,monospace;font-size:.85em}
+.good{color:#176b2c}.bad{color:#b00020}code,.tensor{font-family:ui-monospace,monospace;font-size:.85em}
 svg{max-width:100%}svg text{font:12px ui-monospace,monospace;fill:#333}
 """
 _WIDTH: Final = 720
@@ -54,7 +54,7 @@ def page(report: Report) -> str:
         _checks(report),
         "<h2>State</h2>",
         _table(
-            ("slot", "shape", "type", "columns"),
+            ("tensor", "shape", "type", "columns"),
             [[s.name, str(list(s.shape)), s.dtype, f"{s.start} to {s.stop}"] for s in report.layout],
         ),
         "<h2>Weights</h2>",
@@ -103,7 +103,7 @@ def _checks(report: Report) -> str:
 
 
 def _graph(report: Report) -> str:
-    """Every call a box in the order of steps, its slots beside it, lines from what it takes."""
+    """Every call a box in the order of steps, its state tensors beside it, lines from what it takes."""
     layers: list[dict[str, Any]] = report.layers
     row = {layer["name"]: rank for rank, layer in enumerate(layers)}
     height = len(layers) * (_BOX + _GAP) + 10
@@ -115,7 +115,7 @@ def _graph(report: Report) -> str:
         parts.append(f'<text x="70" y="{top + 18}">{text}</text>')
         parts.append(f'<text x="70" y="{top + 35}" style="fill:#777">{escape(layer["rule"])}</text>')
         for place, slot in enumerate(layer["slots"]):
-            parts.append(f'<text x="400" y="{top + 14 + 14 * place}" class="slot">{escape(slot)}</text>')
+            parts.append(f'<text x="400" y="{top + 14 + 14 * place}" class="tensor">{escape(slot)}</text>')
         for source in layer.get("from", ()):
             if source in row:
                 start, reach = row[source] * (_BOX + _GAP) + 5 + _BOX, 6 * min(rank - row[source] - 1, 8)
