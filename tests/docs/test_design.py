@@ -1,4 +1,4 @@
-"""The design and the page of its rules say which tests and mutants hold them: all of these exist."""
+"""The pages of the design and of its rules name the tests and mutants that hold them: all of these exist."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from protocol import rules
 from protocol.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
-DESIGN = (ROOT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
-INVARIANTS = re.findall(r"^\| \d \| .+ \| (.+) \|$", DESIGN.split("## Invariants")[1].split("\n## ")[0], re.MULTILINE)
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "design").glob("*.md"))}
+DESIGN = "\n".join(PAGES.values())
+SECTION = PAGES["README.md"].split("## Invariants")[1].split("\n## ")[0]
+INVARIANTS = re.findall(r"^\| \d \| .+ \| (.+) \|$", SECTION, re.MULTILINE)
 
 
 def test_every_test_that_the_design_names_exists() -> None:

@@ -22,11 +22,11 @@ from processor.trial.torture.schedule import TABLE
 from processor.types import Reason
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "docs/design/README.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
-DESIGN = (ROOT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
+DESIGN = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "design").glob("*.md")))
 COMMANDS = [
     line.split("#")[0].strip()
     for page in PAGES
@@ -53,7 +53,8 @@ def test_every_link_and_path_leads_somewhere(page: Path) -> None:
 
 def test_the_design_names_its_modules_as_they_are_called() -> None:
     """Short names in the design stand below processor/."""
-    for name in set(re.findall(r"`([\w/]+\.py)`", DESIGN)):
+    performance = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"`([\w/]+\.py)`", DESIGN + performance)):
         assert list((ROOT / "processor").rglob(name)) or (ROOT / name).exists(), name
 
 
