@@ -39,7 +39,7 @@ class ConfigError(ProcessorError):
 
 
 class Unavailable(ProcessorError):
-    """Something outside was away for longer than its budget. A restart is the right answer."""
+    """Something outside was away for longer than its budget. A restart is the right reaction."""
 
     exit_code = 3
 
@@ -55,12 +55,12 @@ class StateCorrupt(ProcessorError):
 
     exit_code = 5
     path: Path | None = None  # of the store, where its files are damaged
-    partition: int | None = None  # whose it is, where it is what a record says
+    partition: int | None = None  # whose record it is, where one record is corrupt
 
 
 @contextmanager
 def naming(partition: int) -> Iterator[None]:
-    """Adds to a StateCorrupt from inside whose store it was, so that this one is rebuilt."""
+    """Tags any StateCorrupt raised in this block with its partition, so that its store is rebuilt."""
     try:
         yield
     except StateCorrupt as error:
@@ -69,6 +69,6 @@ def naming(partition: int) -> Iterator[None]:
 
 
 class Incompatible(ProcessorError):
-    """Going on would give wrong answers. The process stops, and a human decides."""
+    """Going on would give wrong predictions. The process stops, and a human decides."""
 
     exit_code = 6

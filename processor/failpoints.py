@@ -2,8 +2,8 @@
 
 `PROCESSOR_FAILPOINTS="commit.flushed=kill@3;assign.restored=sleep:2"`: at the third hit of `commit.flushed` the process
 kills itself with SIGKILL; at every hit of `assign.restored` it sleeps for two seconds. Actions: `kill`, `raise`,
-`sleep:SECONDS`, `hold:FILE` (until the file is there); `@N` restricts the action to the N-th hit, and then the log says
-that it has come, so that a test can do something to others meanwhile. Without the variable a failpoint is one global
+`sleep:SECONDS`, `hold:FILE` (until the file is there); `@N` restricts the action to the N-th hit, and then the log
+reports it, so that a test can act on others meanwhile. Without the variable a failpoint is one global
 look-up and a call of a function that does nothing.
 """
 
@@ -53,7 +53,7 @@ REVOKE: Final = (
 )
 RESET: Final = (
     "reset.held",  # the group is held; nothing was changed
-    "reset.begun",  # every partition has a checkpoint that says so
+    "reset.begun",  # every partition has a checkpoint marked `resetting`
     "reset.wiped",  # the stores of this machine are gone
     "reset.emptying",  # after each commit of deletions
     "reset.emptied",  # no state is left in the changelog
@@ -64,7 +64,7 @@ NAMES: Final = COMMIT + ASSIGN + REVOKE + RESET
 
 
 class FailpointRaised(RuntimeError):
-    """What the action `raise` raises: a bug, as far as the process can tell."""
+    """What the action `raise` raises. To the process it looks like a bug."""
 
 
 def _nothing(_name: str) -> None:

@@ -1,7 +1,7 @@
 """Logging: people read coloured lines on a terminal, programs read one JSON object a line. Both go to standard error.
 
 A line is written when something changes (assigned, restored, running, revoked), never for an event of the input. What
-the Kafka clients say through the standard library's logging comes out in the same form.
+the Kafka clients log through the standard library comes out in the same form.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
 
 
 def silence_kafka() -> None:
-    """The Kafka clients' own words are dropped: for commands whose report tells what matters of them."""
+    """Drops the Kafka clients' own lines: for commands whose report has what matters of them."""
     logging.getLogger(KAFKA_LOGGER).setLevel(logging.CRITICAL + 1)
 
 
 class Repeats(logging.Filter):
-    """Lets a text through once in a while, however often it is said; numbers do not make another text of it.
+    """Lets a text through once in a while, however often it is logged. Texts that differ in numbers alone are one text.
 
-    While a broker is away a client says so many times a second.
+    While a broker is away, a client logs that many times a second.
     """
 
     def __init__(self, seconds: float = _REPEAT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _OFFERS: Final[dict[Mode, str]] = {
     "carry": "go on beyond sample {n}",
     "tumbling": "start afresh after sample {n}",
-    "window": "answer from the last {n} samples",
+    "window": "predict from the last {n} samples",
 }
 
 
@@ -21,7 +21,7 @@ def after_length(mode: Mode, length: int | None, trained: int) -> str:
         return f"{named} After sample {trained:,}, a key's sequence goes on: the model was not trained on so many."
     if mode == "tumbling":
         return f"{named} After sample {length:,}, a key's sequence starts afresh."
-    return f"{named} Each answer is to a key's last {length:,} samples."
+    return f"{named} Each prediction is for a key's last {length:,} samples."
 
 
 def offer(mode: Mode, trained: int) -> str:

@@ -4,7 +4,7 @@ One LiteRT interpreter per number of rows (a bucket: 1, 2, 4 ... `max_rows`), be
 stepping it. A call is cut into buckets, and what is missing in the last of them is padded with zeros.
 
 Invariants:
-- a row's answer and new state depend on that row alone: not on its neighbours, its bucket or its place in it;
+- a row's prediction and new state depend on that row alone: not on its neighbours, its bucket or its index in it;
 - arguments are never changed, and what is returned is never touched again;
 - between two calls nothing of a row is kept: views into an interpreter's memory live for one assignment only, for
   LiteRT refuses to run while any is held.
@@ -135,9 +135,9 @@ class Engine:
         return self._buckets[size]
 
     def warm(self, state: Float32Array) -> BoolArray:
-        """bool[B]: whether the answer that came with each row's state was the trained model's own.
+        """bool[B]: whether the prediction that came with each row's state was the trained model's own.
 
-        `window` needs as many samples as it is long; a `tumbling` model without an exact prefix answers for itself at
+        `window` needs as many samples as it is long; a `tumbling` model without an exact prefix predicts for itself at
         the last step only, after which its count is that of an empty state again.
         """
         artifact, steps = self.artifact, self.artifact.slot(STEPS)
@@ -150,7 +150,7 @@ class Engine:
         """Opens the interpreters of all buckets, so that no later step waits for one.
 
         Raises:
-            Incompatible: the step graph is not what the manifest says.
+            Incompatible: the step graph is not what the manifest describes.
         """
         size = self._smallest
         while size <= self._largest:
@@ -158,7 +158,7 @@ class Engine:
             size *= 2
 
     def check_golden(self) -> None:
-        """Steps the golden vectors, whose answers must come out again within the artifact's tolerance.
+        """Steps the golden vectors, whose predictions must come out again within the artifact's tolerance.
 
         Raises:
             Incompatible: they do not, on this machine.
@@ -172,19 +172,19 @@ class Engine:
                 self._compare(f"The output {name} after sample {t + 1}", outputs[name], values[:, t])
         for slot in artifact.layout:
             columns, dtype = slice(slot.start, slot.stop), np.dtype(slot.dtype)
-            answer, truth = (some[:, columns].view(dtype) for some in (state, golden.state))
-            self._compare(f"The state's slot {slot.name} after sample {length}", answer, truth)
+            got, expected = (some[:, columns].view(dtype) for some in (state, golden.state))
+            self._compare(f"The state's slot {slot.name} after sample {length}", got, expected)
 
-    def _compare(self, what: str, answer: NDArray[Any], truth: NDArray[Any]) -> None:
-        exact = truth.dtype.kind == "i"
-        wide = truth.astype(np.float64)
+    def _compare(self, what: str, got: NDArray[Any], expected: NDArray[Any]) -> None:
+        exact = expected.dtype.kind == "i"
+        wide = expected.astype(np.float64)
         with np.errstate(invalid="ignore"):  # an infinity less itself; NaN is no error that any tolerance allows
-            errors = np.abs(answer.astype(np.float64) - wide) / np.maximum(1.0, np.abs(wide))
+            errors = np.abs(got.astype(np.float64) - wide) / np.maximum(1.0, np.abs(wide))
         tolerance = 0.0 if exact else self.artifact.tolerance
         if bool(np.all(errors <= tolerance)):
             return
         raise Incompatible(
-            f"The artifact {self.artifact.directory} does not give its golden answers on this machine.",
+            f"The artifact {self.artifact.directory} does not give its golden predictions on this machine.",
             f"{what} is off by {float(np.max(errors)):.2g}, which is above the tolerance of {tolerance:.2g}.",
             "Convert the model again; if that artifact passes where it was made, this machine's kernels differ.",
         )

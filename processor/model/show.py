@@ -1,4 +1,4 @@
-"""What `processor info` says of an artifact: to a program as a dict, to people as a page."""
+"""What `processor info` shows of an artifact: a dict for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIST_ITEMS_SHOWN = 8
 
 
 def describe(artifact: Artifact) -> dict[str, Any]:
-    """All that an artifact says but its tensors' values, as what JSON can hold."""
+    """All that an artifact contains but its tensors' values, in types that JSON can hold."""
     return {
         "directory": str(artifact.directory),
         "fingerprint": artifact.fingerprint_hex,
@@ -127,7 +127,7 @@ def _weight_row(weight: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _columns(items: list[dict[str, Any]], first: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The items as rows: the columns that all have first, then whatever else any of them says."""
+    """The items as rows: the columns that all have come first, then what only some have."""
     others = {key: None for item in items for key in item if key not in first}
     header = (*first, *others)
     return header, [tuple(_value(item.get(key)) for key in header) for item in items]
@@ -145,11 +145,11 @@ def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str
 
 
 def _finding(item: Mapping[str, Any]) -> str:
-    """One line of a list of named findings; what it found comes first, and nothing is said of what is empty."""
+    """One line of a list of named findings; what it found comes first, and what is empty is left out."""
     passed = {True: "passed", False: "FAILED"}.get(item.get("passed", ""), "")
     rest = (f"{key} {_value(value)}" for key, value in item.items() if key not in ("name", "passed", "detail"))
-    said = [passed, *(text for text in rest if not text.endswith(" ")), _value(item.get("detail"))]
-    return "; ".join(filter(None, said))
+    parts = [passed, *(text for text in rest if not text.endswith(" ")), _value(item.get("detail"))]
+    return "; ".join(filter(None, parts))
 
 
 def _value(value: object) -> str:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def load(directory: str | os.PathLike[str]) -> Stepper:
-    """Loads an artifact for stepping, after its golden vectors gave their answers on this machine.
+    """Loads an artifact for stepping, after its golden vectors gave their predictions on this machine.
 
     Raises:
         ConfigError: there is no artifact at `directory`.
-        Incompatible: it is damaged, of a newer format, or answers wrongly on this machine.
+        Incompatible: it is damaged, of a newer format, or predicts wrongly on this machine.
     """
     stepper = Stepper(load_artifact(directory))
     stepper.engine.check_golden()
@@ -38,7 +38,7 @@ def load(directory: str | os.PathLike[str]) -> Stepper:
 
 
 class Stepper:
-    """Steps any number of rows, each with a state of its own, by one sample or by whole sequences.
+    """Steps any number of rows, each with its own state, by one sample or by whole sequences.
 
     A model with one input takes an array, one with several takes a dict of arrays by input name (which one with one
     input takes too). Outputs come back alike: one as an array, several as a dict. A static input is given with the
@@ -104,7 +104,7 @@ class Stepper:
         return self._bare(outputs), new_state
 
     def run(self, sequences: Given) -> Answers:
-        """What the model says after each sample of whole sequences, each from the initial state.
+        """What the model predicts after each sample of whole sequences, each from the initial state.
 
         `sequences`: [rows, T, *sample shape] (or a dict of them; [rows, *shape] for an input that is static). Returns
         [rows, T, *output shape] (or a dict).
@@ -117,7 +117,7 @@ class Stepper:
     def advance(self, sequences: Given, state: Float32Array | None) -> tuple[Answers, Float32Array]:
         """The same from given states (None: the initial one), and the states after the last sample.
 
-        With the answers thrown away, it is the burn-in of a state from a recorded sequence.
+        With the predictions thrown away, it is the burn-in of a state from a recorded sequence.
 
         Raises:
             ValueError: as `step`.
@@ -133,8 +133,8 @@ class Stepper:
         static = {spec.name for spec in self.inputs if spec.static}
         for t in range(length):
             sample = {name: values if name in static else values[:, t] for name, values in columns.items()}
-            answers, at = self.engine.step(sample, at)
-            for name, values in answers.items():
+            predictions, at = self.engine.step(sample, at)
+            for name, values in predictions.items():
                 outputs[name][:, t] = values
         return self._bare(outputs), at
 
@@ -173,7 +173,7 @@ class Stepper:
         return changed
 
     def warm(self, state: Float32Array) -> BoolArray:
-        """bool[rows]: was the answer that came with each row's state the trained model's own?"""
+        """bool[rows]: was the prediction that came with each row's state the trained model's own?"""
         return self.engine.warm(self._checked_state(state))
 
     def _bare(self, outputs: dict[str, NDArray[Any]]) -> Answers:
@@ -253,7 +253,7 @@ class Stepper:
 
 
 def _cast(spec: TensorSpec, values: NDArray[Any]) -> NDArray[Any]:
-    """`values` in the input's type, where that says the same: no text, no booleans, no fractions for integers."""
+    """`values` in the input's type, where that means the same: no text, no booleans, no fractions for integers."""
     if values.size and values.dtype.kind not in "iuf":
         raise ValueError(f"input {spec.name!r}: expected {spec.dtype}, given {values.dtype}")
     if values.dtype == spec.dtype:

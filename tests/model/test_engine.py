@@ -256,7 +256,7 @@ def test_golden_vectors_catch_other_weights_in_the_same_graph(engine_of: MakeEng
     weight = graphs.KERNEL[1, 2].tobytes()
     assert weight in parts["step_graph"]
     parts["step_graph"] = parts["step_graph"].replace(weight, np.float32(graphs.KERNEL[1, 2] * 1.01).tobytes())
-    with pytest.raises(Incompatible, match="golden answers"):
+    with pytest.raises(Incompatible, match="golden predictions"):
         engine_of(parts).check_golden()
 
 

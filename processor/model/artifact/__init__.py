@@ -1,12 +1,12 @@
 """The artifact: the directory that the converter writes and the service loads, and nothing that runs it.
 
 Three files: `manifest.json` (everything that is read by people or decided before a step), `step.tflite` (the step
-graph) and `golden.npz` (sequences with the answers that the step graph must give again, wherever it runs).
+graph) and `golden.npz` (sequences with the predictions that the step graph must give again, wherever it runs).
 
 Invariants of an `Artifact`:
-- its layout is as the module `layout` says, and all its parts fit together;
+- its layout is as the module `layout` defines, and all its parts fit together;
 - `initial_state` has one word a column and is read-only;
-- the fingerprint covers all that decides an answer, and nothing else: a new version of a tool leaves it as it is.
+- the fingerprint covers all that decides a prediction, and nothing else: a new version of a tool leaves it as it is.
 """
 
 from __future__ import annotations

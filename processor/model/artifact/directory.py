@@ -140,7 +140,7 @@ def _not_written(target: Path, error: OSError) -> ConfigError:
 
 
 def load_artifact(directory: str | os.PathLike[str]) -> Artifact:
-    """Reads an artifact and verifies all of it but the answers, which are `Engine.check_golden`'s part.
+    """Reads an artifact and verifies all of it but the predictions: `Engine.check_golden` does that.
 
     Raises:
         ConfigError: there is no artifact, or one of its files is missing or cannot be read.

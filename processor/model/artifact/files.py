@@ -72,7 +72,7 @@ def place(target: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def check_place(target: Path) -> None:
-    """Tries whether `place` could write there, by a directory that is removed again.
+    """Tries whether `place` could write there: makes a directory and removes it.
 
     Raises:
         OSError: it could not.

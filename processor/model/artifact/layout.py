@@ -51,10 +51,10 @@ def static_slots(inputs: Iterable[TensorSpec], layout: Iterable[Slot]) -> dict[s
 
 
 def check_layout(layout: tuple[Slot, ...]) -> None:
-    """Raises ValueError where the slots are not as the module says."""
+    """Raises ValueError where the slots break the module's rules."""
     column, dtypes, names = 0, [slot.dtype for slot in layout], {slot.name for slot in layout}
     if set(dtypes) - {"float32", "int32"} or dtypes != sorted(dtypes) or len(names) != len(layout):
-        raise ValueError("a layout has float32 slots, then int32 slots, each with a name of its own")
+        raise ValueError("a layout has float32 slots, then int32 slots, each with its own name")
     for slot in layout:
         if slot.start != column or slot.stop - slot.start != math.prod(slot.shape):
             raise ValueError(f"slot {slot.name} of shape {slot.shape} lies in columns {slot.start} to {slot.stop}")

@@ -61,7 +61,7 @@ def seal(manifest: Manifest) -> bytes:
 
 
 def fingerprint(manifest: Manifest, step_graph: bytes) -> str:
-    """16 hexadecimal digits over all that decides an answer, and nothing else."""
+    """16 hexadecimal digits over all that decides a prediction, and nothing else."""
     deciding = (
         manifest.mode,
         manifest.length,

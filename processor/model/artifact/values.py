@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """R sequences of T samples with the answers to every sample, and the states after the last."""
+    """R sequences of T samples, with the prediction after every sample, and the states after the last."""
 
     features: Mapping[str, NDArray[Any]]  # input name -> [R, T, *sample shape]
     outputs: Mapping[str, NDArray[Any]]  # output name -> [R, T, *output shape]
@@ -41,10 +41,10 @@ class Golden:
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a directory that `convert` wrote says, after all of it was verified.
+    """What a directory that `convert` wrote contains, after all of it was verified.
 
     `length` is the N of `tumbling` and the T of `window`. `tile`, where set, is the only number of rows that the step
-    graph may be called with; `most_rows`, where set, is the greatest. `exact_prefix` is false where `tumbling` answers
+    graph may be called with; `most_rows`, where set, is the greatest. `exact_prefix` is false where `tumbling` predicts
     exactly at the N-th step only. Of the lists, `layers` has items `{name, class, rule, ...}` and `weights` has items
     `{layer, name, shape, dtype}`. `trained_length` is the number of samples that the model's input names, and
     `other_modes` those that work for it.

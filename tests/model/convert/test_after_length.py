@@ -105,7 +105,7 @@ def test_sequences_that_are_too_short_to_tell(trained: tuple[Any, Path, Report])
     ("mode", "words", "verdict"),
     [
         ("tumbling", "After sample 6, a key's sequence starts afresh.", "Exact on every prefix of the 6 samples"),
-        ("window", "Each answer is to a key's last 6 samples.", "Exact on every window of 6 samples"),
+        ("window", "Each prediction is for a key's last 6 samples.", "Exact on every window of 6 samples"),
     ],
 )
 def test_the_other_modes_name_it_too(
