@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _GREATEST_SIZE: Final = 1 << 26
 _UNKNOWN: Final = re.compile(
-    r"Unknown (?:layer|\w+): '([\w>.]+)'|Could not resume_point (?:class|function) '([\w>.]+)'"
+    r"Unknown (?:layer|\w+): '([\w>.]+)'|Could not locate (?:class|function) '([\w>.]+)'"
     r"|Could not interpret \w+(?: function)? identifier: ([\w>.]+)"
 )
 
