@@ -1,6 +1,6 @@
 """What people asked for, scenario by scenario, in the library.
 
-S8 (PyTorch) is tests/model/convert/test_pytorch.py, S11 docs/answers.md, and S10's takeover needs a running processor.
+S8 (PyTorch) is tests/model/convert/test_pytorch.py, S11 docs/faq.md, and S10's takeover needs a running processor.
 """
 
 from __future__ import annotations

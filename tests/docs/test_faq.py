@@ -1,4 +1,4 @@
-"""The page of answers runs, from its first line to its last."""
+"""The lines of the page of questions and answers run, from the first to the last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "faq.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -17,5 +17,5 @@ def test_every_answer_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in BLOCKS:
-        exec(compile(block, "docs/answers.md", "exec"), names)
+        exec(compile(block, "docs/faq.md", "exec"), names)
     assert len(BLOCKS) > 8
