@@ -26,8 +26,8 @@ lint: $(READY)   ## ruff, and the linters of the files beside the code
 	@$(BIN)/yamllint --strict deploy
 	@$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
 
-types: $(READY)  ## mypy, strict
-	@$(BIN)/mypy processor
+types: $(READY)  ## mypy, strict: the package, tests and benchmarks
+	@$(BIN)/mypy
 
 check: lint types test  ## what CI runs
 

@@ -60,7 +60,10 @@ class Feed:
     def _draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         if self.distribution == "zipf":
             # The inverse of the cumulated harmonic shares, near enough: ln(r) / ln(keys) is uniform.
-            return np.minimum(np.exp(rng.random(count) * np.log(self.keys)).astype(np.int64), self.keys - 1)
+            ranks: np.ndarray = np.minimum(
+                np.exp(rng.random(count) * np.log(self.keys)).astype(np.int64), self.keys - 1
+            )
+            return ranks
         keys = rng.integers(self.keys, size=count)
         if self.distribution == "hot":
             keys[rng.random(count) < 0.1] = 0

@@ -140,7 +140,7 @@ def features_of(given: Any, inputs: list[TensorSpec]) -> dict[str, Any]:
         raise Bad(Reason.MISSING_FEATURES)
     if any(numbers is None and name not in static for name, numbers in pairs):
         raise Bad(Reason.MISSING_FEATURES)
-    features = {}
+    features: dict[str, Any] = {}
     for name, numbers in pairs:  # of a static input that comes twice the last counts, null too
         features.pop(name, None)
         if numbers is not None:

@@ -177,7 +177,8 @@ def test_a_static_input_may_be_there_or_not() -> None:
     }
     assert events.features["weight"].tolist() == [[70.5], [0], [0], [0]]
     assert events.features["kind"].tolist() == [3, 0, 0, 4]
-    assert (events.features["weight"].dtype, events.features["kind"].dtype) == (np.float32, np.int32)
+    assert events.features["weight"].dtype == np.float32
+    assert events.features["kind"].dtype == np.int32
     assert decode(b'{"features":[1,2,3]}').given == {}, "a model without static inputs"
 
 
@@ -251,7 +252,7 @@ def test_a_time_too_far_ahead_of_its_record_is_bad() -> None:
 
 def test_a_record_without_a_timestamp_is_never_behind() -> None:
     decoder = event_decoder("json", THREE, max_ahead_ms=1)
-    good = [b'{"features":[1,2,3],"time":5000}', b'{"features":[1,2,3]}']
+    good: list[bytes | None] = [b'{"features":[1,2,3],"time":5000}', b'{"features":[1,2,3]}']
     events = decoder.decode(batch(good, timestamps=[-1, -1]))
     assert events.bad == {}
     assert events.time.tolist() == [5000, -1]

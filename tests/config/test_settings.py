@@ -155,7 +155,7 @@ def test_properties_may_be_written_with_or_without_quotes() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
-        load().processing.accept_gap = True  # type: ignore[misc]
+        load().processing.accept_gap = True
 
 
 def test_legal_at_the_edge() -> None:
@@ -423,6 +423,7 @@ def test_the_schema_accepts_what_is_accepted() -> None:
     Draft202012Validator.check_schema(settings_schema())
     validator = Draft202012Validator(settings_schema())
     validator.validate(tomllib.loads(DEFAULTS))
+    document: dict[str, Any]
     for document in ({"no": {}}, {"state": {"memory_mib": 7}}, {"input": {"format": "avro"}}, {"state": {"memory": 8}}):
         assert list(validator.iter_errors(document)), document
 

@@ -16,7 +16,7 @@ from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import CommitFailed, GenerationChanged
 from processor.trial.load import Load, produce
 from processor.trial.reader import read_topic
-from tests.trial.proxy import Fault, Proxy
+from trial.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +236,7 @@ def test_a_poll_waits_for_more_than_the_first_event_where_it_is_told_to(settings
             sender.send(settings.input.topic, 0, [b"k"], [value])
             sender.commit()
 
-    def poll(gather: float) -> list[bytes]:
+    def poll(gather: float) -> list[bytes | None]:
         """What the first poll brings that brings anything."""
         while (batch := reader.poll(30, most=2, gather=gather).batch) is None:
             pass

@@ -73,7 +73,7 @@ class Words(nn.Module):
         return {"mean": self.out(torch.cat([out[:, -1, :], x.mean(dim=1)], 1)), "each": torch.tanh(out) * 2 + 1}
 
 
-def models() -> dict[str, tuple[Any, dict[str, Any]]]:
+def models() -> dict[str, tuple[Any, Any]]:
     """Name -> the model, and the arguments of its export."""
     head = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.3), nn.Linear(4, 1), nn.Sigmoid())
     flat = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(28, 1))

@@ -116,7 +116,7 @@ class GRU:
         own, recurrent = bias if self.reset_after and config["use_bias"] else (bias, np.zeros_like(bias))
         self.biases, self.recurrent_biases = np.split(own, 3), np.split(recurrent, 3)
         self.gate, self.candidate = activation(config["recurrent_activation"]), activation(config["activation"])
-        self.h: Array | float = 0.0
+        self.h: Any = 0.0
 
     def __call__(self, x: Array) -> Array:
         h = np.broadcast_to(self.h, (len(x), self.units))
@@ -144,7 +144,7 @@ class SimpleRNN:
         return self.h
 
 
-RECURRENT = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SimpleRNN}
+RECURRENT: dict[str, Callable[[dict[str, Any], list[Array]], Step]] = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SimpleRNN}
 NOTHING_AT_INFERENCE = {
     "InputLayer",
     "Dropout",

@@ -188,7 +188,7 @@ class TimeFirst(nn.Module):
         self.cell = nn.LSTMCell(3, 4)
 
     def forward(self, x: Any) -> Any:
-        state = None
+        state: Any = None
         for sample in x:
             state = self.cell(sample, state)
         return state[0]

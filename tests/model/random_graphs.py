@@ -149,7 +149,7 @@ def _nested(draw: Draw, x: Any, _: list[Any]) -> Any:
     return layers.Subtract()([inner(x), inner(x * 0.5)])
 
 
-class _Block(layers.Layer):  # type: ignore[misc]
+class _Block(layers.Layer):
     """Layers of one name inside a layer of one's own, and dropout that is told nothing about training."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ class TestWithPyTorch:
                 np.testing.assert_allclose(one, other, atol=1e-6)
 
     def test_a_forward_that_cannot_be_followed(self, torch: Any, tmp_path: Path) -> None:
-        class Looping(torch.nn.Module):  # type: ignore[misc]
+        class Looping(torch.nn.Module):
             def forward(self, x: Any) -> Any:
                 return x if x.sum() > 0 else -x
 
@@ -73,7 +73,7 @@ class TestWithPyTorch:
         assert model.h is None
 
     def test_the_remedy_for_a_kept_state(self, torch: Any, tmp_path: Path) -> None:
-        class Passing(torch.nn.Module):  # type: ignore[misc]
+        class Passing(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.lstm, self.head = torch.nn.LSTM(3, 4, batch_first=True), torch.nn.Linear(4, 1)
@@ -85,7 +85,7 @@ class TestWithPyTorch:
         export_pytorch(Passing(), tmp_path / "model.npz")
 
     def test_what_is_kept_and_never_read_is_no_state(self, torch: Any, tmp_path: Path) -> None:
-        class Looking(torch.nn.Module):  # type: ignore[misc]
+        class Looking(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.lstm = torch.nn.LSTM(3, 4, batch_first=True)
@@ -99,7 +99,7 @@ class TestWithPyTorch:
         assert not hasattr(model, "seen")
 
     def test_a_forward_that_fails(self, torch: Any, tmp_path: Path) -> None:
-        class Failing(torch.nn.Module):  # type: ignore[misc]
+        class Failing(torch.nn.Module):
             def forward(self, x: Any) -> Any:
                 raise RuntimeError("not today")
 

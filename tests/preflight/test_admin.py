@@ -12,7 +12,7 @@ from processor.errors import ConfigError, Unavailable
 from processor.kafka.admin import Admin, TopicSpec
 from processor.kafka.client import Consumer, Producer, TopicPartition
 from processor.trial.reader import high_watermarks
-from tests.trial.proxy import Fault, Proxy
+from trial.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,6 +45,10 @@ def inside(world: World) -> Iterator[None]:
         _worlds.pop()
 
 
+def _now_ms() -> int:
+    return _worlds[-1].now_ms
+
+
 def running() -> Process:
     """The process that runs just now."""
     process = _worlds[-1].process
@@ -78,7 +82,7 @@ OUTSIDE: Final[dict[str, Any]] = {
     "processor.state.store.rocksdb.WriteBatch": WriteBatch,
     "processor.state.store.rocksdb._CHUNK": 2,
     "processor.stepping.pipeline._SHORTEST_RUN": 2,
-    "processor.runtime.loop._now_ms": lambda: _worlds[-1].now_ms,
+    "processor.runtime.loop._now_ms": _now_ms,
     "processor.runtime.loop._LEAVING_AT_ONCE": 2,
     "processor.runtime.loop._LEAST_ROWS": 3,
     "processor.runtime.loop._LOG": NOTHING,

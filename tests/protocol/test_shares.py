@@ -29,7 +29,9 @@ def test_keys_that_became_dirty_together_are_written_apart(monkeypatch: pytest.M
 
     original = FlushQueue.fallen_due
     monkeypatch.setattr(FlushQueue, "fallen_due", fallen_due)
-    records = [(0, offset, key, event(offset % 100, time=offset)) for offset, key in zip(range(400), cycle(KEYS))]
+    records: list[Any] = [
+        (0, offset, key, event(offset % 100, time=offset)) for offset, key in zip(range(400), cycle(KEYS))
+    ]
     moves = [Move("start", 0), Move("rebalance", 0)]
     moves += [Move(name, seed) for seed in range(150) for name in ("append", "turn")]
     play(

@@ -37,7 +37,8 @@ class World:
     def __init__(self, history: History) -> None:
         self.history = history
         self.kafka = Kafka(len(PARTITIONS))
-        self.now, self.now_ms = 0.0, 1_000_000
+        self.now = 0.0
+        self.now_ms = 1_000_000
         self.random = Random(history.seed)  # of the move in hand
         self.process: Process | None = None  # that runs just now
         self.disks = [Disk() for _ in range(history.processes)]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,9 +43,20 @@ SETTINGS = {"sequence.allowed_lateness_seconds": 30, "sequence.gap_seconds": 20}
 LARGEST_KEY = MIB + 12 - HEADER_BYTES - 4 * WORDS - KAFKA_RECORD_OVERHEAD_BYTES
 
 
+def headers_of(letter: Record) -> dict[str, Any]:
+    """Name -> value, bytes; those of a dead letter all have one."""
+    return dict(letter.headers)
+
+
 def good_events() -> Iterator[Event]:
     """With everything that a bad event among them could disturb: the keys' order and numbers, the stream's time."""
-    shares = {"duplicate_share": 0.02, "late_share": 0.02, "gap_share": 0.001, "end_share": 0.02, "null_share": 0.01}
+    shares: dict[str, Any] = {
+        "duplicate_share": 0.02,
+        "late_share": 0.02,
+        "gap_share": 0.001,
+        "end_share": 0.02,
+        "null_share": 0.01,
+    }
     return iter(Load(seed=3, events=GOOD_EVENTS, keys=200, partitions=PARTITIONS, step_ms=5, **shares))
 
 
@@ -82,7 +93,7 @@ def without_offsets(records: list[Record]) -> list[tuple[bytes | None, bytes]]:
 def letters(topic: Topic, *, late: bool) -> dict[int, list[Record]]:
     """The dead letters of late events, or all others."""
     return {
-        number: [record for record in records if (dict(record.headers)["processor.reason"] == b"late") == late]
+        number: [record for record in records if (headers_of(record)["processor.reason"] == b"late") == late]
         for number, records in topic.items()
     }
 
@@ -120,7 +131,7 @@ def must_be_the_dead_letters(deployment: Deployment, found: Topic, *, largest_ke
         dead = [
             (int(headers["processor.offset"]), headers["processor.reason"].decode(), record.key, record.value)
             for record in found[number]
-            if (headers := dict(record.headers))
+            if (headers := headers_of(record))
         ]
         assert len(dead) == len(wanted), number
         for one, other in zip(dead, wanted, strict=True):
@@ -154,7 +165,7 @@ def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., Deployment])
     count = must_be_the_dead_letters(flooded, letters(found_dead, late=False))
     assert count == BAD_EVENTS
     for records in found_dead.values():
-        offsets = [int(dict(record.headers)["processor.offset"]) for record in records]
+        offsets = [int(headers_of(record)["processor.offset"]) for record in records]
         assert offsets == sorted(set(offsets))
 
 
@@ -187,10 +198,10 @@ def test_what_is_too_large_for_a_topic_is_told_and_the_rest_goes_on(made: Callab
         (b"padded", [b'"step":1']),
         (b"small", [b'"step":2']),
     ]
-    told = {int(dict(r.headers)["processor.offset"]): dict(r.headers)["processor.reason"] for r in dead[0]}
+    told = {int(headers_of(r)["processor.offset"]): headers_of(r)["processor.reason"] for r in dead[0]}
     assert told == {1: b"too_large", 2: b"too_large", 3: b"too_large", 4: b"undecodable", 5: b"too_large"}
     for record in dead[0]:  # whole where the topic takes it; otherwise its detail says what was cut
-        sent = events[int(dict(record.headers)["processor.offset"])]
+        sent = events[int(headers_of(record)["processor.offset"])]
         whole = (record.key, record.value) == sent
-        assert whole or dict(record.headers)["processor.detail"].startswith(b"cut: ")
+        assert whole or headers_of(record)["processor.detail"].startswith(b"cut: ")
         assert whole == (len(sent[1]) < MIB and len(sent[0]) < MIB)

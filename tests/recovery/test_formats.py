@@ -52,7 +52,7 @@ def test_packed_numbers_in_and_out(
         output, state = stepper.step(samples[:, step], state)
         answers += [float(value) for value in np.ravel(output)]
     offsets = (offset for offset in count() if offset != 10)
-    model = int(predictions[0][0].value[32:36][::-1].hex(), 16)  # type: ignore[index]
+    model = int(predictions[0][0].value[32:36][::-1].hex(), 16)
     assert [(record.key, record.value) for record in predictions[0]] == [
         (b"%d" % key, struct.pack("<qqQiIIf", next(offsets), FIRST_TIME + step, step + 1, 0, 1, model, answer))
         for (step, key), answer in zip(rows, answers, strict=True)

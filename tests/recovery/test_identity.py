@@ -21,9 +21,12 @@ class Served:
     length: int | None = None
 
 
+SERVED: Any = Served()
+
+
 def hashes(served: Any = None, **sections: Any) -> tuple[int, int]:
     settings = Settings.model_validate(sections)
-    return settings_hash(settings, served or Served()), former_settings_hash(settings, served or Served())
+    return settings_hash(settings, served or SERVED), former_settings_hash(settings, served or SERVED)
 
 
 def test_both_numbers_are_for_ever() -> None:
@@ -61,6 +64,6 @@ def test_a_setting_that_is_added_changes_nobodys_hash(monkeypatch: pytest.Monkey
     settings = Settings()
     before = hashes()
     object.__setattr__(settings, "sequence", Later())
-    assert (settings_hash(settings, Served()), former_settings_hash(settings, Served())) == before
+    assert (settings_hash(settings, SERVED), former_settings_hash(settings, SERVED)) == before
     object.__setattr__(settings, "sequence", Later(added_seconds=8.0))
-    assert settings_hash(settings, Served()) != before[0]
+    assert settings_hash(settings, SERVED) != before[0]

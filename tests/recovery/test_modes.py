@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SLOWLY = "commit.done=sleep:0.05"
 LENGTH = 5
-RULES = {"gap_seconds": 20.0, "idle_seconds": 40.0, "allowed_lateness_seconds": 30.0}
+RULES: dict[str, Any] = {"gap_seconds": 20.0, "idle_seconds": 40.0, "allowed_lateness_seconds": 30.0}
 
 
 def values(samples: list[Sample]) -> dict[str, np.ndarray[Any, Any]]:

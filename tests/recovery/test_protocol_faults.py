@@ -8,12 +8,12 @@ enough for them. A process may end with an exit code after which the documents s
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from processor.trial.reader import high_watermarks
-from tests.trial.proxy import Fault, Proxy
+from trial.proxy import Fault, Proxy, What
 
 if TYPE_CHECKING:
     from processor.trial.kafka import EmbeddedKafka
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Reference = tuple[Topic, Topic]
 
-IMPATIENT = {"kafka.properties.socket.timeout.ms": 1500}  # what is lost is given up after that
+IMPATIENT: dict[str, Any] = {"kafka.properties.socket.timeout.ms": 1500}  # what is lost is given up after that
 SLOWLY = "commit.done=sleep:0.05"
 UNAVAILABLE, OWNERSHIP_LOST = 3, 4
 IN_TRANSACTIONS = ("AddPartitionsToTxn", "Produce", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn")
@@ -37,16 +37,18 @@ def spread(api: str, number: int) -> int:
     return 1 if api in ONCE else 2 + 2 * number
 
 
+LATES: tuple[What, ...] = ("late request", "late answer")
+TWICES: tuple[What, ...] = ("twice", "answered twice")
 LATE = [
     Fault(api, what, at=spread(api, number), seconds=0.25)
     for api in (*IN_TRANSACTIONS, "Fetch", "OffsetFetch", *IN_THE_GROUP, "InitProducerId")
-    for number, what in enumerate(("late request", "late answer"))
+    for number, what in enumerate(LATES)
     if api not in ONCE or what == "late answer"
 ]
 TWICE = [
     Fault(api, what, at=spread(api, number))
     for api in (*IN_TRANSACTIONS, *ON_THE_WAY, "Heartbeat", "JoinGroup", "SyncGroup")
-    for number, what in enumerate(("twice", "answered twice"))
+    for number, what in enumerate(TWICES)
     if api not in ONCE or what == "twice"
 ]
 LOST = [
@@ -59,7 +61,7 @@ LOST = [
 BYTES = (0, 3, 5, 13, -1)  # in the length, the header, the body, and short of the last byte
 
 
-def cuts(what: str) -> list[Fault]:
+def cuts(what: What) -> list[Fault]:
     """Three of the bytes for each API, others for the next one: each cut costs a reconnection."""
     apis = (*IN_TRANSACTIONS, "Fetch", "OffsetFetch", "ListOffsets")
     return [

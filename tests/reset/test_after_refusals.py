@@ -168,7 +168,7 @@ def test_another_model_and_other_settings_in_the_middle_of_a_replay(
 ) -> None:
     killed_with_much_to_replay(deployment)
     before, places = deployment.published(), deployment.committed()
-    others = {"sequence__gap_seconds": 0, "state__snapshot_interval_seconds": 60}
+    others: dict[str, Any] = {"sequence__gap_seconds": 0, "state__snapshot_interval_seconds": 60}
     deployment.refused(deployment.process(**others), "The settings that decide states have changed", REBUILD)
     deployment.processes.clear()
     deployment.artifact = another_artifact

@@ -33,7 +33,8 @@ def arena_with(slots: int, source: Source) -> Arena:
 
 def admit(arena: Arena, *keys: bytes) -> list[int]:
     arena.open_slice()
-    return arena.admit(0, list(keys)).tolist()
+    slots: list[int] = arena.admit(0, list(keys)).tolist()
+    return slots
 
 
 def write(arena: Arena, source: Source, slots: np.ndarray) -> None:

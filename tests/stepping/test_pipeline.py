@@ -26,7 +26,7 @@ from processor.types import NO_TIME
 from stepping.toy import ARTIFACT, FINGERPRINT, WITH_FACTOR, bare, batch, event, new_arena, new_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PARTITIONS = (0, 1)
 INPUTS = 40
@@ -159,7 +159,7 @@ def draw_cuts(random: Random) -> list[tuple[Any, ...]]:
     return cuts
 
 
-def number(records: list[tuple[int, bytes | None, bytes | None]]) -> dict[int, list[InputRecord]]:
+def number(records: Sequence[tuple[int, bytes | None, bytes | None]]) -> dict[int, list[InputRecord]]:
     by_partition: dict[int, list[InputRecord]] = {partition: [] for partition in PARTITIONS}
     for partition, key, value in records:
         offset = len(by_partition[partition])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ class NoStore:
 
 
 def stepped(
-    records: list[tuple[bytes, bytes | None]], rules: SequenceRules, at_once: int, artifact: Any = ARTIFACT
+    records: Sequence[tuple[bytes, bytes | None]], rules: SequenceRules, at_once: int, artifact: Any = ARTIFACT
 ) -> tuple[Any, Any, Any]:
     """What is published, the states afterwards, and the engine, with slices of `at_once` events."""
     arena = new_arena(500, artifact=artifact)  # a slice is no longer than the arena

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from processor.trial.kafka import free_ports
-from tests.trial.wire import REFUSABLE, SIZE_BYTES, Request, correlation_of, refusal, request_of, with_error
+from trial.wire import REFUSABLE, SIZE_BYTES, Request, correlation_of, refusal, request_of, with_error
 
 if TYPE_CHECKING:
     from asyncio import Server, StreamReader, StreamWriter

@@ -85,7 +85,7 @@ def test_an_end_under_load(demo: Running) -> None:
 # The check ---------------------------------------------------------------------------------------------------------
 
 
-def running_mean(features: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def running_mean(features: dict[str, NDArray[np.float32]]) -> NDArray[Any]:
     """A model of one's own: [rows, T, 3] -> [rows, T, 1]."""
     sums = np.cumsum(features["samples"].sum(axis=2), axis=1)
     return (sums / np.arange(1, sums.shape[1] + 1))[..., None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ def event(time: int | None = None, *, x: float = 1.0, **fields: Any) -> dict[str
 
 
 def run(
-    events: list[tuple[bytes | None, Any]], is_finite: Any = None, timestamp: int = NOW, **settings: Any
+    events: Sequence[tuple[bytes | None, Any]], is_finite: Any = None, timestamp: int = NOW, **settings: Any
 ) -> Expected:
     """One partition, number 3: (key, event as an object, as raw bytes or None) at the offsets 0, 1, 2, ..."""
     records = [
@@ -128,7 +129,7 @@ def test_what_is_unusual_but_good_is_answered(value: bytes) -> None:
 
 
 def test_several_inputs_are_named_and_tokens_are_integers() -> None:
-    rules = {"inputs": {"x": (), "word": (2,)}, "tokens": frozenset({"word"})}
+    rules: dict[str, Any] = {"inputs": {"x": (), "word": (2,)}, "tokens": frozenset({"word"})}
     result = run(
         [
             (b"k", b'{"features":{"x":0.1,"word":[1,-2147483648]}}'),

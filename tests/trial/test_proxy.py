@@ -10,8 +10,8 @@ import pytest
 from processor.kafka.client import KafkaException, Producer
 from processor.trial.load import Load, produce
 from processor.trial.reader import read_topic
-from tests.trial.proxy import Fault, Proxy, RandomCuts, What
-from tests.trial.wire import Request, refusal, request_of, with_error
+from trial.proxy import Fault, Proxy, RandomCuts, What
+from trial.wire import Request, refusal, request_of, with_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

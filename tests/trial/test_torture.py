@@ -461,7 +461,8 @@ def test_a_sequence_is_stepped_alone_and_a_step_that_is_not_finite_is_not_taken(
     assert not alone.is_finite([one, two, bad])
     assert alone.is_finite([one, two, three])
     run: Any = stepper.run([numbers])
-    assert [alone.truth[0, offset].tobytes() for offset in range(3)] == [answer.tobytes() for answer in run[0]]
+    truth: Any = alone.truth
+    assert [truth[0, offset].tobytes() for offset in range(3)] == [answer.tobytes() for answer in run[0]]
     assert (0, 9) not in alone.truth
 
 
@@ -509,7 +510,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(tmp_pat
 def test_the_screen_shows_the_rounds_and_the_summary(summary: report.Summary, terminal: bool) -> None:
     console = Console(file=io.StringIO(), width=100, height=40, force_terminal=terminal, color_system=None)
     course = Course(5)
-    course.recoveries.append(summary.recoveries[0])  # type: ignore[arg-type]
+    course.recoveries.append(summary.recoveries[0])
     with screen.showing(console) as show:
         course.happened("round 1: SIGKILL [of] all", "bold red")
         show(course, at_once=True)

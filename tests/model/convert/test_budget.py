@@ -19,6 +19,7 @@ from processor.model.convert import ConversionRefused, budget, conversion, effor
 from processor.model.convert.accuracy import telling_first
 from processor.model.convert.budget import Budget, Stage
 from processor.model.convert.conversion import truth_of
+from processor.model.convert.modes import build
 from processor.model.convert.sequences import random_sequences
 from processor.model.convert.spread import Spread, finding
 from processor.model.engine import Engine
@@ -105,7 +106,7 @@ class TestMemory:
     def test_what_timedistributed_holds_inside_counts(self) -> None:
         inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(16, 3), layers.GlobalAveragePooling2D()])
         model = models.sequential(timed(inner), layers.LSTM(2), shape=(None, 8, 8, 1))
-        graph = conversion.build(model, "auto", None, None).graph
+        graph = build(model, "auto", None, None).graph
         assert graph is not None
         assert budget.sample_bytes(graph) > 4 * 6 * 6 * 16
 

@@ -184,7 +184,7 @@ def test_operations_that_leave_time_alone(tmp_path: Path) -> None:
     model = models.lively(keras.Model(x, [layers.LSTM(3)(y), y[:, -1]]))
     processor.convert(model, tmp_path / "a")
     values = models.sequences(3, 5, 4)
-    got = list(processor.load(tmp_path / "a").run(values).values())  # type: ignore[union-attr]
+    got = list(processor.load(tmp_path / "a").run(values).values())
     for t in range(5):
         for mine, truth in zip(got, newest(model, values[:, : t + 1]), strict=True):
             np.testing.assert_allclose(mine[:, t], truth, atol=TOLERANCE)

@@ -84,7 +84,7 @@ def test_models_that_need_the_future(mode: str, tmp_path: Path) -> None:
     model, x = two_ways(), models.sequences(3, 11)
     processor.convert(model, tmp_path / "a", mode=mode)
     stepper = processor.load(tmp_path / "a")
-    got = list(stepper.run(x).values())  # type: ignore[union-attr]
+    got = list(stepper.run(x).values())
     for t in (5, 10) if mode == "tumbling" else (5, 6, 9):
         newest, last = (np.asarray(y) for y in model(x[:, t - 5 : t]))
         np.testing.assert_allclose(got[0][:, t - 1], newest[:, -1], atol=TOLERANCE)
@@ -138,7 +138,7 @@ def test_a_window_of_masked_tokens(tmp_path: Path) -> None:
     for t in range(4, 9):
         np.testing.assert_allclose(got[:, t - 1], model(x[:, t - 4 : t]), atol=TOLERANCE)
     strange, _ = stepper.step(np.array([8, 9, -1], np.int32), stepper.initial_state(3))
-    assert np.isfinite(strange).all(axis=1).tolist() == [True, False, False]  # type: ignore[union-attr]
+    assert np.isfinite(strange).all(axis=1).tolist() == [True, False, False]
 
 
 def test_a_window_of_several_inputs_and_a_static_one(tmp_path: Path) -> None:

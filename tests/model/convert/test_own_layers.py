@@ -138,7 +138,7 @@ def test_a_shim_around_an_embedding_checks_tokens(tmp_path: Path) -> None:
     processor.convert(models.lively(keras.Model(tokens, layers.LSTM(2)(OwnEmbedding(5, 3)(tokens)))), tmp_path / "a")
     stepper = processor.load(tmp_path / "a")
     answers, _ = stepper.step(np.array([4, 5, -1]), stepper.initial_state(3))
-    assert np.isfinite(answers).all(axis=1).tolist() == [True, False, False]  # type: ignore[call-overload]
+    assert np.isfinite(answers).all(axis=1).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ class TestMasks:
         truth = np.stack([np.asarray(model(x[:, : t + 1])) for t in range(9)], axis=1)
         np.testing.assert_allclose(stepper.run(x), truth, atol=TOLERANCE)
         strange, _ = stepper.step(np.array([3, 11, -1], np.int32), stepper.initial_state(3))
-        assert np.isfinite(strange).all(axis=1).tolist() == [True, False, False]  # type: ignore[union-attr]
+        assert np.isfinite(strange).all(axis=1).tolist() == [True, False, False]
 
     def test_tokens_that_the_model_takes_as_floats_are_integers(self, tmp_path: Path) -> None:
         model = models.sequential(layers.Embedding(7, 3), layers.GRU(2), shape=(None,))

@@ -154,7 +154,7 @@ def test_s4_trained_stateful_served_with_any_batch(tmp_path: Path) -> None:
     truth = np.asarray(model(x))
     answers = np.asarray(processor.load(tmp_path / "a").run(x))
     np.testing.assert_allclose(answers[:, 6], truth, atol=TOLERANCE)
-    assert processor.load(tmp_path / "a").run(x[:3]).tobytes() == answers[:3].tobytes()  # type: ignore[union-attr]
+    assert processor.load(tmp_path / "a").run(x[:3]).tobytes() == answers[:3].tobytes()
 
 
 def test_s6_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
@@ -170,7 +170,7 @@ def test_s6_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
 def test_s7_as_a_model_that_cannot_be_walked(tmp_path: Path) -> None:
     """Its code takes tensors apart by TensorFlow: it says so, and names the way out (test_convert_graphs goes it)."""
 
-    class Bands(keras.Model):  # type: ignore[misc]
+    class Bands(keras.Model):
         def __init__(self) -> None:
             super().__init__(name="bands")
             self.shared = layers.LSTM(3, return_sequences=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import processor
@@ -91,7 +92,7 @@ def test_a_step_that_takes_the_newest_value_of_a_static_input_is_found(
 ) -> None:
     def forgets(self: machine.Keeping, features: Any, state: Any) -> Any:
         outputs, after = self.machine.answer(features, state[: len(self.machine.pieces)])
-        return outputs, [*after, *(features[place] for place in self.places), machine.tf.maximum(state[-1], 1)]
+        return outputs, [*after, *(features[place] for place in self.places), tf.maximum(state[-1], 1)]
 
     monkeypatch.setattr(machine.Keeping, "answer", forgets)
     with pytest.raises(processor.ConversionRefused, match="other values with sample 2 change its answer"):
@@ -105,7 +106,7 @@ def test_a_static_token_that_there_is_none_of_gives_no_number(mode: str, length:
     stepper = processor.load(tmp_path / "a")
     strange = np.array([[0], [5], [-1]], np.int32)
     answers, _ = stepper.step({"x": SAMPLES[:, 0], "place": PLACES, "kind": strange}, stepper.initial_state(3))
-    assert np.isfinite(answers).ravel().tolist() == [True, False, False]  # type: ignore[arg-type]
+    assert np.isfinite(answers).ravel().tolist() == [True, False, False]
 
 
 class Declared(keras.Model):

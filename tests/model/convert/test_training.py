@@ -126,4 +126,4 @@ def test_stateful_is_no_reason_to_refuse(cells: Any, tmp_path: Path) -> None:
     """Keras 3.15 cannot call a stateful stack of cells at all; and no call of one layer mixes anything."""
     model = models.sequential(layers.RNN(cells, stateful=True), layers.Dense(1), shape=(6, 3), batch=20)
     assert processor.convert(model, tmp_path / "a").remarks == []
-    assert processor.load(tmp_path / "a").run(models.sequences(3, 6)).shape == (3, 6, 1)  # type: ignore[union-attr]
+    assert processor.load(tmp_path / "a").run(models.sequences(3, 6)).shape == (3, 6, 1)

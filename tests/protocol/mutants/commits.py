@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from processor.failpoints import failpoint
 from processor.kafka.producer import TransactionalProducer
 from processor.kafka.retry import CommitFailed
 from processor.recovery import commit
@@ -31,7 +32,7 @@ def store_before_the_commit() -> Mutation:
         self._snapshots.store(snapshots, 1_000_000)
         offsets = self._consumer.topic_partitions(commit._offsets(snapshots))
         self._producer.send_offsets(offsets, self._consumer.group_metadata())
-        commit.failpoint("commit.offsets")
+        failpoint("commit.offsets")
         self._producer.commit()
 
     return {"processor.recovery.commit.ExactlyOnce._try": attempt}
@@ -42,7 +43,7 @@ def offsets_after_the_transaction() -> Mutation:
     def attempt(self: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
         _deliver(self, snapshots)
         self._producer.commit()
-        commit.failpoint("commit.offsets")
+        failpoint("commit.offsets")
         self._consumer.commit(commit._offsets(snapshots))
 
     return {"processor.recovery.commit.ExactlyOnce._try": attempt}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from processor.failpoints import failpoint
 from processor.recovery import commit
 from processor.recovery.commit import AtLeastOnce
 from processor.state.checkpoint import LocalCheckpoint
@@ -20,7 +21,7 @@ def at_least_once_changelog_before_the_offsets() -> Mutation:
         self._outputs.flush()
         self._persist(snapshots, now_ms)
         self._consumer.commit(commit._offsets(snapshots))
-        commit.failpoint("commit.offsets")
+        failpoint("commit.offsets")
         self._snapshots.clean(held, slots, now)
         return commit._measure(snapshots)
 
@@ -60,7 +61,7 @@ def at_least_once_store_before_the_changelog() -> Mutation:
                 checkpoint=snapshot.checkpoint,
             )
         self._snapshots.send(self._changelog, snapshots)
-        commit.failpoint("commit.snapshot")
+        failpoint("commit.snapshot")
         self._changelog.flush()
 
     return {"processor.recovery.commit.AtLeastOnce._persist": persist}
