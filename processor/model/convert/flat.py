@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_DEPTH: Final = 32
 _DECLARE: Final = (
-    "Or declare its step: give the model's class the methods initial_state() and step(features, state), see "
+    "Declare its step: give the model's class the methods initial_state() and step(features, state), see "
     "docs/converter.md; the certificate then judges them."
 )
 
@@ -273,7 +273,7 @@ def not_followed(owner: Any, why: str) -> ConversionRefused:
         f"Write call() of {type(owner).__name__} with layers and keras.ops alone, on tensors of any batch and length.",
         _DECLARE
         if what == "model"
-        else f"Or register a rule for {type(owner).__name__}, see docs/converter.md; the certificate then judges it.",
+        else f"Register a rule for {type(owner).__name__}, see docs/converter.md; the certificate then judges it.",
     ]
     return ConversionRefused(
         f"The {what} {owner.name!r} ({type(owner).__name__}) has code of its own that cannot be followed.",

@@ -72,7 +72,7 @@ def test_an_old_file_answers_as_its_writer_did(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["keras1.2.2_lstm1.h5", "tf2.15_ops.keras", "tf2.3_ops.h5", "keras2.3.1_described.yaml"],
+    ["keras1.2.2_lstm1.h5", "keras2.0.8_nested.h5", "tf2.15_ops.keras", "tf2.3_ops.h5", "keras2.3.1_described.yaml"],
 )
 def test_an_old_file_becomes_an_artifact(name: str, tmp_path: Path) -> None:
     path = FILES / name
