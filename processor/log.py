@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from structlog.typing import FilteringBoundLogger, Processor
@@ -28,18 +28,20 @@ _REPEAT_SECONDS: Final = 30.0
 _MOST_REMEMBERED: Final = 1_000
 
 
-def configure_logging(form: str, level: str, stream: TextIO | None = None) -> None:
+def configure_logging(
+    form: str, level: str, stream: TextIO | None = None, *, fields: Mapping[str, object] | None = None
+) -> None:
     """Sends every log line from here on to `stream` (default: standard error as it is now).
 
     form: `console`, `json`, or `auto`: console where the stream is a terminal. level: `debug`, `info`, `warning` or
-    `error`; lines of less importance are dropped before they are built.
+    `error`; lines of less importance are dropped before they are built. fields: that every line carries.
     """
     target = sys.stderr if stream is None else stream
     for_people = form == "console" or (form == "auto" and target.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer = _console(target) if for_people else _json()
     structlog.configure(
-        processors=[*_enriched(), *renderer],
+        processors=[*_enriched(fields or {}), *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(target),
         # Loggers made at import bind themselves at first use; a later call of this function must reach them too.
@@ -48,7 +50,11 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_enriched(), structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[
+                *_enriched(fields or {}),
+                structlog.stdlib.ExtraAdder(),
+                structlog.stdlib.add_logger_name,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
@@ -98,8 +104,9 @@ def kafka_logger() -> logging.Logger:
     return logging.getLogger(KAFKA_LOGGER)
 
 
-def _enriched() -> list[Processor]:
+def _enriched(fields: Mapping[str, object]) -> list[Processor]:
     return [
+        lambda _logger, _method, line: {**fields, **line},
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -16,7 +16,7 @@ LAYERS = [
     ["processor.__main__"],
     ["processor.cli"],
     ["processor.trial"],
-    ["processor.reset"],
+    ["processor.reset", "processor.supervisor"],
     ["processor.runtime"],
     ["processor.preflight"],
     ["processor.recovery", "processor.stepping"],

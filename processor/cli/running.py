@@ -25,6 +25,14 @@ Partitions = Annotated[
 ]
 
 
+Processes = Annotated[
+    str,
+    typer.Option(
+        "--processes", metavar="N", help="How many processes share the work; `auto`: one for each available core."
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(run)
@@ -41,16 +49,27 @@ def run(
     create_topics: Annotated[
         bool, typer.Option("--create-topics", help="Make missing topics first, as `topics apply` would.")
     ] = False,
+    processes: Processes = "1",
 ) -> None:
-    """Run the processor: read samples, answer each with a probability, until SIGTERM or Ctrl-C."""
+    """Run the processor: read samples, publish a probability after each, until SIGTERM or Ctrl-C."""
     loaded = load(file, overrides)
     settings = loaded.settings
     from processor.log import configure_logging, get_logger
-    from processor.runtime import service
+    from processor.runtime import supervised
 
-    configure_logging(settings.log.format, settings.log.level)
+    number = supervised.number()
+    fields_of_all = {} if number is None else {"process": number}
+    configure_logging(settings.log.format, settings.log.level, fields=fields_of_all)
     try:
-        code = service.run(settings, file=loaded.file, create_topics=create_topics)
+        count = _number_of(processes)
+        if count > 1:
+            from processor.supervisor import supervise
+
+            code = supervise(settings, count, _arguments(file, overrides, create_topics))
+        else:
+            from processor.runtime import service
+
+            code = service.run(settings, file=loaded.file, create_topics=create_topics)
     except ProcessorError as error:
         if _for_people(settings):
             raise
@@ -120,6 +139,23 @@ def _show_topics(plan: TopicPlan, as_json: bool) -> None:
         plan.render(answers())
     if plan.wrong:  # there, and not as the processor needs it: only a human can mend that
         raise typer.Exit(ConfigError.exit_code)
+
+
+def _number_of(processes: str) -> int:
+    if processes == "auto":
+        from processor.supervisor import available_cores
+
+        return available_cores()
+    if processes.isdecimal() and int(processes) > 0:
+        return int(processes)
+    raise ConfigError(f"--processes is {processes!r}.", "", "Give a number from 1 on, or `auto`: the available cores.")
+
+
+def _arguments(file: Path | None, overrides: list[str] | None, create_topics: bool) -> list[str]:
+    """The command line of one process of several."""
+    arguments = [] if file is None else ["-c", str(file)]
+    arguments += [argument for override in overrides or [] for argument in ("--set", override)]
+    return [*arguments, "--create-topics"] if create_topics else arguments
 
 
 def _for_people(settings: Settings) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import prometheus_client as prometheus
 
 from processor.metrics.batch_histogram import BatchHistogram
-from processor.metrics.table import OUTCOMES, PHASES, PREFIX, STAGES, TABLE, Spec
+from processor.metrics.table import OUTCOMES, PHASES, PREFIX, STAGES, SUPERVISOR_TABLE, TABLE, Spec
 from processor.version import __version__
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from processor.types import BadEvent, Int64Array
 
-__all__ = ["CONTENT_TYPE", "OUTCOMES", "PHASES", "PREFIX", "STAGES", "TABLE", "Metrics", "Spec"]
+__all__ = ["CONTENT_TYPE", "OUTCOMES", "PHASES", "PREFIX", "STAGES", "SUPERVISOR_TABLE", "TABLE", "Metrics", "Spec"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -28,6 +28,7 @@ class Spec:
     label: str = ""
     values: tuple[str, ...] = ()  # all that the label can be
     buckets: tuple[float, ...] = ()
+    is_sum: bool = False  # a gauge that is added up over the processes of a supervisor
 
 
 TABLE: Final = (
@@ -91,6 +92,7 @@ TABLE: Final = (
         "gauge",
         "Input events that are not answered yet, of all partitions of this process.",
         "Growing: add a process, up to one for each partition.",
+        is_sum=True,
     ),
     Spec(
         "lag_worst_events",
@@ -105,12 +107,14 @@ TABLE: Final = (
         "Long in restoring or replaying: that is how long a takeover takes; see the log for its progress.",
         "phase",
         PHASES,
+        is_sum=True,
     ),
     Spec(
         "keys",
         "gauge",
         "Keys whose state is in memory.",
         "At its ceiling, states are read from disk again and again; raise state.memory_mib where that is slow.",
+        is_sum=True,
     ),
     Spec(
         "arena_hits_total",
@@ -129,6 +133,7 @@ TABLE: Final = (
         "gauge",
         "Keys whose state has changed since its record was last written: what a takeover replays.",
         "Near the keys in memory: lower state.snapshot_interval_seconds or raise state.memory_mib.",
+        is_sum=True,
     ),
     Spec(
         "snapshot_records_total",
@@ -175,3 +180,22 @@ TABLE: Final = (
         "Differs between the processes of a group: a roll-out is under way, or was left half done.",
     ),
 )
+
+SUPERVISOR_TABLE: Final = (
+    Spec(
+        "processes",
+        "gauge",
+        "Processes of this supervisor (`run --processes`), by state.",
+        "Not all running for long: the log has the exit code and the message of those that wait for their next start.",
+        "state",
+        ("waiting", "starting", "running", "ended"),
+    ),
+    Spec(
+        "process_restarts_total",
+        "counter",
+        "Times that the supervisor restarted a process that had ended by itself.",
+        "Rising: the log has the exit code and the message; see the exit codes.",
+        "process",
+    ),
+)
+"""What a supervisor adds to the metrics of its processes."""

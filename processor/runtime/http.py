@@ -26,9 +26,6 @@ _REQUEST_SECONDS: Final = 10.0  # how long a client may take to send its request
 _REQUESTS_AT_ONCE: Final = 16
 _JSON: Final = "application/json"
 
-HEARTBEAT_LIMIT_SECONDS: Final = 360.0
-"""Above the default of `processing.unavailable_seconds`: a broker that is away is waited for, not a reason to kill."""
-
 
 class _Answer(NamedTuple):
     status: HTTPStatus
@@ -44,12 +41,11 @@ class HttpServer:
         address: tuple[str, int],
         *,
         metrics: Callable[[], bytes],
+        health: Callable[[], tuple[bool, str]],
         ready: Callable[[], tuple[bool, str]],
         status: Callable[[], Mapping[str, Any]],
-        heartbeat_age: Callable[[], float],
-        heartbeat_limit_seconds: float = HEARTBEAT_LIMIT_SECONDS,
     ) -> None:
-        """address: host and port; port 0 takes a free one. ready: whether, and why. heartbeat_age: seconds.
+        """address: host and port; port 0 takes a free one. health, ready: whether, and why.
 
         Raises:
             ConfigError: the address cannot be listened at.
@@ -59,15 +55,13 @@ class HttpServer:
             is_ready, reason = ready()
             return _json(HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, ready=is_ready, reason=reason)
 
-        def health() -> _Answer:
-            age = heartbeat_age()
-            alive = age <= heartbeat_limit_seconds
-            reason = "the main loop is alive" if alive else f"the main loop has been stuck for {age:.0f} s"
+        def liveness() -> _Answer:
+            alive, reason = health()
             return _json(HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, alive=alive, reason=reason)
 
         routes: dict[str, Callable[[], _Answer]] = {
             "/metrics": lambda: _Answer(HTTPStatus.OK, CONTENT_TYPE, metrics()),
-            "/healthz": health,
+            "/healthz": liveness,
             "/readyz": readiness,
             "/status": lambda: _json(HTTPStatus.OK, **status()),
         }

@@ -35,9 +35,10 @@ from processor.recovery.changelog import ChangelogReader
 from processor.recovery.commit import AtLeastOnce, Commits, ExactlyOnce, Snapshots
 from processor.recovery.identity import identity_of
 from processor.recovery.sweeper import Sweeper
+from processor.runtime import supervised
 from processor.runtime.http import HttpServer
 from processor.runtime.loop import Loop, Pace, Topics
-from processor.runtime.status import describe_process, readiness, status
+from processor.runtime.status import describe_process, liveness, readiness, status
 from processor.runtime.watchdog import Watchdog, Watched
 from processor.state.arena import Arena, slots_within
 from processor.state.record import HEADER_BYTES
@@ -77,6 +78,7 @@ def run(settings: Settings, *, file: Path | None = None, create_topics: bool = F
     if create_topics:
         apply_topics(settings)
     facts = require(settings)
+    supervised.report(supervised.CHECKED)
     try:
         with _Signals() as signals, ExitStack() as stack:
             loop = _wire(settings, artifact, facts, described, stack)
@@ -255,12 +257,12 @@ def _serve(
     server = HttpServer(
         settings.http.address,
         metrics=metrics.render,
+        health=lambda: liveness(loop, _patience(settings)),
         ready=lambda: readiness(loop),
         status=lambda: {**described, **status(loop)},
-        heartbeat_age=loop.heartbeat_age,
-        heartbeat_limit_seconds=_patience(settings),
     )
     stack.enter_context(server)
+    supervised.report(f"{supervised.PORT} {server.port}")
     _LOG.info("listening", host=settings.http.address.host, port=server.port)
 
 

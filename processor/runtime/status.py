@@ -35,6 +35,13 @@ def describe_process(settings: Settings, artifact: Artifact, file: Path | None) 
     }
 
 
+def liveness(loop: Loop, limit_seconds: float) -> tuple[bool, str]:
+    """Whether the loop comes round within the limit: above what it waits for a broker, which is no reason to kill."""
+    age = loop.heartbeat_age()
+    alive = age <= limit_seconds
+    return alive, "the main loop is alive" if alive else f"the main loop has been stuck for {age:.0f} s"
+
+
 def readiness(loop: Loop) -> tuple[bool, str]:
     """Whether the process has joined and all its partitions run, and what is missing where not."""
     if loop.lookout.is_away:

@@ -9,8 +9,8 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from processor.errors import Unavailable
+from processor.supervisor.children import Child
 from processor.trial import jars
-from processor.trial.children import Child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from processor import failpoints
 from processor.errors import Unavailable
-from processor.trial.children import Child
+from processor.supervisor.children import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -161,7 +161,7 @@ class ProcessorProcess:
     @property
     def port(self) -> int | None:
         """The HTTP server's port, once it was logged."""
-        ports = [line["port"] for line in self.events() if line.get("event") == "listening"]
+        ports = [line["port"] for line in self.events() if line.get("event") == "listening" and "process" not in line]
         return int(ports[-1]) if ports else None
 
     def is_ready(self) -> bool:

@@ -75,14 +75,14 @@ def test_every_command_that_is_mentioned_exists() -> None:
 
 def test_every_metric_is_in_the_table_with_what_to_do() -> None:
     rows = []
-    for spec in metrics.TABLE:
+    for spec in (*metrics.TABLE, *metrics.SUPERVISOR_TABLE):
         name = metrics.PREFIX + spec.name + (f"{{{spec.label}}}" if spec.label else "")
         rows.append(f"| `{name}` | {spec.type} | {spec.help} | {spec.advice} |")
     assert re.findall(rf"^\| `{metrics.PREFIX}.*\|$", OPERATIONS, re.MULTILINE) == rows
 
 
 def test_every_metric_that_is_mentioned_is_one() -> None:
-    names = {metrics.PREFIX + spec.name for spec in metrics.TABLE}
+    names = {metrics.PREFIX + spec.name for spec in (*metrics.TABLE, *metrics.SUPERVISOR_TABLE)}
     for page in PAGES:
         mentioned = set(re.findall(rf"`({metrics.PREFIX}[a-z_]+)", page.read_text(encoding="utf-8")))
         assert mentioned <= names, page

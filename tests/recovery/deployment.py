@@ -18,7 +18,7 @@ from processor.trial.process import ProcessorProcess
 from processor.trial.reader import compare, high_watermarks, read_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from processor.trial.kafka import EmbeddedKafka
@@ -77,7 +77,9 @@ class Deployment:
     def changelog(self) -> str:
         return f"{self.name}-changelog"
 
-    def process(self, name: str = "one", *, create_topics: bool = True, **overrides: Any) -> ProcessorProcess:
+    def process(
+        self, name: str = "one", *, create_topics: bool = True, arguments: Sequence[str] = (), **overrides: Any
+    ) -> ProcessorProcess:
         """A process with a state directory of its own; not started. `a__b=1` overrides the setting `a.b`."""
         file = self.directory / "processor.toml"
         file.write_text(self.properties, encoding="utf-8")
@@ -99,8 +101,8 @@ class Deployment:
             **{key.replace("__", "."): value for key, value in overrides.items()},
         }
         log = self.directory / f"{name}.log"
-        arguments = ["--create-topics"] if create_topics else []
-        process = ProcessorProcess(file, log=log, overrides=values, arguments=arguments, command=self.command)
+        given = [*arguments, "--create-topics"] if create_topics else arguments
+        process = ProcessorProcess(file, log=log, overrides=values, arguments=given, command=self.command)
         self.processes.append(process)
         return process
 

@@ -13,6 +13,7 @@ import pytest
 from processor.errors import ConfigError
 from processor.metrics import Metrics
 from processor.runtime.http import HttpServer
+from processor.runtime.status import liveness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,9 @@ class Shown:
         self.ready: tuple[bool, str] = (False, "partition 3 is restoring")
         self.status: dict[str, Any] = {"partitions": {"3": {"phase": "restoring"}}}
         self.age = 0.5
+
+    def heartbeat_age(self) -> float:
+        return self.age
 
     def looked(self) -> dict[str, Any]:
         if not self.status:
@@ -48,10 +52,9 @@ def made(said: Shown, host: str = "127.0.0.1", port: int = 0) -> HttpServer:
     return HttpServer(
         (host, port),
         metrics=said.metrics.render,
+        health=lambda: liveness(said, 60),  # type: ignore[arg-type]
         ready=lambda: said.ready,
         status=said.looked,
-        heartbeat_age=lambda: said.age,
-        heartbeat_limit_seconds=60,
     )
 
 

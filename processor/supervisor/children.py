@@ -69,11 +69,15 @@ class Child:
         self,
         command: Sequence[str],
         *,
-        output: IO[bytes],
+        output: IO[bytes] | int,
         directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
-        """Starts `command` with stdout and stderr going to `output`, and nothing to read."""
+        """Starts `command` with stdout and stderr going to `output`, and nothing to read.
+
+        inherited: file descriptors that it keeps open.
+        """
         self._popen = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -82,6 +86,7 @@ class Child:
             cwd=directory,
             env=None if environment is None else dict(environment),
             start_new_session=True,
+            pass_fds=tuple(inherited),
         )
         self._known = True
         _tell(f"+{self.pid}")
