@@ -60,7 +60,7 @@ class Message:
 
 
 @dataclass(slots=True)
-class Cursor:
+class TopicPartition:
     """Like the client's TopicPartition."""
 
     partition: int

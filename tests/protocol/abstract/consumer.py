@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from processor.kafka.client import KafkaError
-from protocol.abstract.client import CHANGELOG, INPUT, Cursor, Message, failure
+from protocol.abstract.client import CHANGELOG, INPUT, Message, TopicPartition, failure
 from protocol.abstract.group import Refused
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class _Reader:
 
     def incremental_assign(self, partitions: list[Any]) -> None:
         self._process.at("assign")
-        for cursor in partitions:
-            log = self._world.kafka.log(self._topic, cursor.partition)
-            self._readings[cursor.partition] = Reading(log, max(0, cursor.offset))
+        for one in partitions:
+            log = self._world.kafka.log(self._topic, one.partition)
+            self._readings[one.partition] = Reading(log, max(0, one.offset))
 
     def incremental_unassign(self, partitions: list[Any]) -> None:
         self._process.at("unassign")
-        for cursor in partitions:
-            del self._readings[cursor.partition]
+        for one in partitions:
+            del self._readings[one.partition]
 
 
 class ChangelogConsumer(_Reader):
@@ -117,23 +117,23 @@ class GroupConsumer(_Reader):
             self._call("on_assign", coming)
 
     def _call(self, name: str, partitions: list[int]) -> None:
-        self._callbacks[name](self, [Cursor(number) for number in partitions])
+        self._callbacks[name](self, [TopicPartition(number) for number in partitions])
 
     def pause(self, partitions: list[Any]) -> None:
-        for cursor in partitions:
-            if cursor.partition in self._readings:
-                self._readings[cursor.partition].paused = True
+        for one in partitions:
+            if one.partition in self._readings:
+                self._readings[one.partition].paused = True
 
     def resume(self, partitions: list[Any]) -> None:
-        for cursor in partitions:
-            self._readings[cursor.partition].paused = False
+        for one in partitions:
+            self._readings[one.partition].paused = False
 
-    def seek(self, cursor: Any) -> None:
+    def seek(self, one: Any) -> None:
         self._process.at("seek")
-        if cursor.partition not in self._readings or self._world.random.random() < 0.05:
+        if one.partition not in self._readings or self._world.random.random() < 0.05:
             raise failure(KafkaError._STATE)
-        reading = self._readings[cursor.partition]
-        reading.offset, reading.told_end = cursor.offset, -1
+        reading = self._readings[one.partition]
+        reading.offset, reading.told_end = one.offset, -1
 
     # Polling ---------------------------------------------------------------------------------------------------
 
@@ -157,19 +157,19 @@ class GroupConsumer(_Reader):
 
     # Offsets ---------------------------------------------------------------------------------------------------
 
-    def committed(self, cursors: list[Any], timeout: float) -> list[Cursor]:
+    def committed(self, partitions: list[Any], timeout: float) -> list[TopicPartition]:
         self._process.at("committed?")
-        (number,) = (place.partition for place in cursors)
+        (number,) = (one.partition for one in partitions)
         kafka = self._world.kafka
         if not kafka.is_stable(number):
             raise failure(KafkaError._TIMED_OUT)
-        return [Cursor(number, kafka.group.offsets.get(number, -1001))]
+        return [TopicPartition(number, kafka.group.offsets.get(number, -1001))]
 
     def commit(self, offsets: list[Any], asynchronous: bool) -> None:
         self._process.at("consumer.commit")
         try:
             metadata = self.consumer_group_metadata()
-            self._world.kafka.commit_offsets({cursor.partition: cursor.offset for cursor in offsets}, metadata)
+            self._world.kafka.commit_offsets({one.partition: one.offset for one in offsets}, metadata)
         except Refused as refusal:
             raise failure(refusal.code) from None
 
@@ -181,8 +181,8 @@ class GroupConsumer(_Reader):
         self._process.at("metadata")
         return self._world.kafka.group.metadata(self._member)
 
-    def get_watermark_offsets(self, cursor: Any, cached: bool) -> tuple[int, int]:
-        return 0, self._readings[cursor.partition].log.stable_end if cursor.partition in self._readings else -1001
+    def get_watermark_offsets(self, one: Any, cached: bool) -> tuple[int, int]:
+        return 0, self._readings[one.partition].log.stable_end if one.partition in self._readings else -1001
 
     def close(self) -> None:
         self._process.at("close")

@@ -103,13 +103,13 @@ class Kafka:
                 self.transactions.remove(transaction)
 
     def deliver_markers(self, transaction: Transaction, only: int | None = None) -> None:
-        """All markers of a decided transaction, or that of one cursor: a log that lacks it, or the group's offsets."""
-        cursors = len(transaction.pending) + transaction.holds_offsets
-        chosen: Iterable[int] = range(cursors) if only is None else [only % max(1, cursors)]
+        """All markers of a decided transaction, or that of one partition: a log, or the group's offsets, that lacks it."""
+        partitions = len(transaction.pending) + transaction.holds_offsets
+        chosen: Iterable[int] = range(partitions) if only is None else [only % max(1, partitions)]
         logs = list(transaction.pending)
-        for cursor in chosen:
-            if cursor < len(logs):
-                log = logs[cursor]
+        for one in chosen:
+            if one < len(logs):
+                log = logs[one]
                 log.append(None, None, None, transaction, is_marker=True)
                 del log.open[id(transaction)]
                 transaction.pending.remove(log)

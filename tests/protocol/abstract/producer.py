@@ -110,7 +110,7 @@ class Producer:
     def send_offsets_to_transaction(self, offsets: list[Any], metadata: bytes, timeout: float) -> None:
         self._fail("offsets")
         try:
-            wanted = {cursor.partition: cursor.offset for cursor in offsets}
+            wanted = {one.partition: one.offset for one in offsets}
             self._world.kafka.add_offsets(self._identity, wanted, metadata)
         except Refused as refusal:
             self._is_abortable = True
