@@ -70,8 +70,7 @@ def raising() -> dict[tuple[str, int], str]:
     found = {}
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            maker = getattr(node.exc, "func", None) if isinstance(node, ast.Raise) else None
-            if isinstance(maker, ast.Name):
+            if isinstance(node, ast.Raise) and isinstance(maker := getattr(node.exc, "func", None), ast.Name):
                 found[str(path.relative_to(ROOT)), node.lineno] = maker.id
     return found
 
