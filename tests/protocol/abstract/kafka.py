@@ -103,7 +103,7 @@ class Kafka:
                 self.transactions.remove(transaction)
 
     def deliver_markers(self, transaction: Transaction, only: int | None = None) -> None:
-        """All markers of a decided transaction, or that of one partition: a log, or the group's offsets, that lacks it."""
+        """All markers of a decided transaction, or that of one partition: of a log, or of the group's offsets."""
         partitions = len(transaction.pending) + transaction.holds_offsets
         chosen: Iterable[int] = range(partitions) if only is None else [only % max(1, partitions)]
         logs = list(transaction.pending)
