@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Of the tests: one more than cores, for a third of the time they wait for Kafka; four at the most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
-.PHONY: demo test bench lint types lock check clean help
+.PHONY: demo test bench site lint types lock check clean help
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: $(READY)   ## all tests, against a real Kafka, on all cores
 
 bench: $(READY)  ## the speed, against the bare Kafka client (about an hour on a quiet machine)
 	@$(BIN)/python -m benchmarks
+
+site: $(READY)   ## the pages as a site, in build/site; broken links are errors
+	@$(BIN)/python -m docs.site
 
 lint: $(READY)   ## ruff, and the linters of the files beside the code
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
