@@ -30,6 +30,7 @@ _BROKER = {
     "log.cleaner.dedupe.buffer.size": "134217728",
     "log.retention.check.interval.ms": "300000",
 }
+_LEAST_EVENTS = 200_000  # about a second of the bare client: fewer have no rate
 PARTS = ("speed", "large", "latency", "recovery", "two", "others")
 
 
@@ -66,7 +67,7 @@ def _measure(
     """Each part with its rows; `speed` again with every row that joins it."""
 
     def events(millions: float) -> int:
-        return max(20_000, int(millions * 1e6 * scale))
+        return max(_LEAST_EVENTS, int(millions * 1e6 * scale))
 
     speeds: list[dict[str, Any]] = []
 

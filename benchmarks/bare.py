@@ -60,7 +60,7 @@ def main(servers: str, source: str, output: str, events: int, value_bytes: int, 
         started = started or now
         if now - committed_at >= interval or done >= events:
             producer.send_offsets_to_transaction(
-                consumer.checkpoint(consumer.assignment()), consumer.consumer_group_metadata(), 30
+                consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 30
             )
             producer.commit_transaction(30)
             committed_at = time.monotonic()

@@ -131,8 +131,14 @@ def wait_stepped(
 
 
 def rate_of(curve: list[tuple[float, int]], warm_up: float) -> float:
-    """Events a second behind the first `warm_up` (0 to 1) of them: starts and first sights of keys are left out."""
+    """Events a second behind the first `warm_up` (0 to 1) of them: starts and first sights of keys are left out.
+
+    Raises:
+        RuntimeError: the run was too short to have a rate.
+    """
     most = curve[-1][1]
     first = next(point for point in curve if point[1] >= warm_up * most)
     last = next(point for point in curve if point[1] >= most)
-    return (last[1] - first[1]) / max(last[0] - first[0], 1e-9)
+    if last[0] <= first[0]:
+        raise RuntimeError(f"{most} events passed between two looks: too few for a rate. Raise --scale.")
+    return (last[1] - first[1]) / (last[0] - first[0])
