@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import Line, charts, growth, headlines, lines, markdown
+from benchmarks.rig import rate_of
 from benchmarks.soak import CHARTS
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +34,9 @@ def test_tables_and_chart_are_those_of_the_results(tmp_path: Path) -> None:
     assert markdown(results) in PERFORMANCE
     charts(results, tmp_path)
     assert (tmp_path / "speed.svg").read_text(encoding="utf-8") == (ROOT / "docs" / "speed.svg").read_text("utf-8")
+
+
+def test_a_run_that_is_too_short_has_no_rate() -> None:
+    with pytest.raises(RuntimeError, match="too few for a rate"):
+        rate_of([(0.0, 0), (0.1, 20_000)], 0.25)
+    assert rate_of([(0.0, 0), (1.0, 50), (3.0, 250)], 0.2) == 100
