@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Int32Array = NDArray[np.int32]
     Int64Array = NDArray[np.int64]
     Float32Array = NDArray[np.float32]
+    Rows = NDArray[np.intp]  # indices of rows
     Features = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]
 
 NO_TIME: Final = -(2**63)
@@ -80,7 +81,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def take(self, rows: NDArray[np.intp]) -> Batch:
+    def range(self, start: int, stop: int) -> Batch:
+        """The rows from `start` up to `stop`, as views."""
+        rows = slice(start, stop)
+        return Batch(
+            self.partitions[rows], self.offsets[rows], self.timestamps[rows], self.keys[rows], self.values[rows]
+        )
+
+    def take(self, rows: Rows) -> Batch:
         """These rows alone, in the order given."""
         return Batch(
             self.partitions[rows],
@@ -112,3 +120,18 @@ class Events:
     end: BoolArray
     bad: dict[int, BadEvent]  # row -> why
     given: Mapping[str, BoolArray]  # static input -> which samples bring it; where they don't, its column holds zeros
+
+    def range(self, start: int, stop: int) -> Events:
+        """The rows from `start` up to `stop`, as views."""
+        rows = slice(start, stop)
+        return Events(
+            kind=self.kind[rows],
+            features={name: column[rows] for name, column in self.features.items()},
+            time=self.time[rows],
+            sequence=self.sequence[rows],
+            has_sequence=self.has_sequence[rows],
+            start=self.start[rows],
+            end=self.end[rows],
+            bad={row - start: why for row, why in self.bad.items() if start <= row < stop},
+            given={name: column[rows] for name, column in self.given.items()},
+        )

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from processor.recovery.assignment import Assignment
     from processor.recovery.commit import Commits
     from processor.state.arena import Arena
-    from processor.stepping.pipeline import Pipeline, Work
+    from processor.stepping.pipeline import Pipeline
     from processor.stepping.publishing import Produced
+    from processor.stepping.slices import Work
     from processor.types import Batch, Int32Array
 
 _LOG = get_logger()

@@ -1,10 +1,10 @@
-"""What a slice answers, and what of it is published: predictions in input order, dead letters, nothing of a replay."""
+"""The results of a slice, and what of them is published: predictions in input order, dead letters, no replay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processor.codec import PredictionEncoder
-    from processor.types import Batch, BoolArray, Events, Float32Array, Int64Array, TensorSpec
+    from processor.stepping.slices import Slice
+    from processor.types import BoolArray, Float32Array, Int64Array, Rows, TensorSpec
 
 KAFKA_RECORD_OVERHEAD_BYTES = 128
 """More than a record batch with one record adds to its key and value (61 + at most 40), to stay on the safe side."""
@@ -37,104 +38,92 @@ class Produced:
 
     predictions: list[tuple[int, list[bytes], list[bytes]]] = field(default_factory=list)  # partition, keys, values
     dead_letters: list[tuple[int, BadEvent, DeadLetter]] = field(default_factory=list)  # input partition first
-    timestamps: list[Int64Array] = field(default_factory=list)  # of the records that are answered for the first time
+    timestamps: list[Int64Array] = field(default_factory=list)  # of the records whose results are new
     events: int = 0
     predicted: int = 0
     replayed: int = 0
     duplicates: int = 0
-    waves: int = 0
 
 
-@dataclass(slots=True)
-class Answers:
-    """Columns that the waves of a slice fill, aligned with its rows; `first` is the slice's first row of the batch."""
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What the steps found, as columns that they fill, aligned with the slice."""
 
-    first: int
     outputs: dict[str, Float32Array]
     step: Int64Array
     warm: BoolArray
     predicted: BoolArray
     duplicate: BoolArray
-    bad: dict[int, BadEvent]  # by row of the batch
+    bad: dict[int, BadEvent]  # row -> why
 
     @classmethod
-    def blank(cls, specs: Sequence[TensorSpec], first: int, rows: int, bad: dict[int, BadEvent]) -> Answers:
-        """No answer yet to any of `rows` events, for outputs of these shapes."""
-        outputs = {spec.name: np.zeros((rows, *spec.shape), np.float32) for spec in specs}
-        warm, predicted, duplicate = np.zeros((3, rows), np.bool_)
-        return cls(first, outputs, np.zeros(rows, np.int64), warm, predicted, duplicate, bad)
+    def blank(cls, outputs: Sequence[TensorSpec], piece: Slice) -> Results:
+        """No prediction yet; bad are the events that cannot be stepped. outputs: of the model."""
+        n = len(piece)
+        tensors = {spec.name: np.zeros((n, *spec.shape), np.float32) for spec in outputs}
+        warm, predicted, duplicate = np.zeros((3, n), np.bool_)
+        return cls(tensors, np.zeros(n, np.int64), warm, predicted, duplicate, {**piece.late, **piece.events.bad})
+
+    def predict(
+        self, rows: Rows, outputs: Mapping[str, Float32Array], step: NDArray[np.integer[Any]], warm: BoolArray
+    ) -> None:
+        """Enters the predictions of `rows`; the other columns are aligned with these."""
+        for name, column in outputs.items():
+            self.outputs[name][rows] = column
+        self.step[rows] = step
+        self.warm[rows] = warm
+        self.predicted[rows] = True
 
 
 class Publisher:
-    """Encodes answers. Pure but for the answers' own list of bad events."""
+    """Encodes results. Pure, except that it adds predictions which are too large to the bad events."""
 
     def __init__(self, encoder: PredictionEncoder, input_topic: str, limits: Limits) -> None:
         self._encoder, self._input_topic, self._limits = encoder, input_topic, limits
 
-    def publish(
-        self,
-        batch: Batch,
-        events: Events,
-        segments: Sequence[tuple[int, int, int]],
-        answers: Answers,
-        waves: int,
-        publish_from: Mapping[int, int],
-    ) -> Produced:
-        """Encodes what lies at or above each partition's committed offset. Below it, a replay is silent.
-
-        segments: partition, first row, row after the last, of the batch, in order; publish_from: by partition.
-        """
-        produced = Produced(waves=waves, events=sum(stop - start for _, start, stop in segments))
-        for number, start, stop in segments:
-            silent = start + int(np.searchsorted(batch.offsets[start:stop], publish_from[number]))
-            produced.replayed += silent - start
-            produced.timestamps.append(batch.timestamps[silent:stop])
-            produced.duplicates += int(answers.duplicate[silent - answers.first : stop - answers.first].sum())
-            self._encode(batch, events, number, silent, stop, answers, produced)
-        for row in sorted(answers.bad):
-            number = int(batch.partitions[row])
-            if batch.offsets[row] >= publish_from[number]:
-                produced.dead_letters.append((number, answers.bad[row], self._dead_letter(batch, row, answers)))
+    def publish(self, piece: Slice, results: Results, publish_from: Mapping[int, int]) -> Produced:
+        """Encodes the rows at or above each partition's offset in `publish_from`. Below it, a replay is silent."""
+        offsets = piece.batch.offsets
+        produced = Produced(events=len(piece))
+        for number, start, stop in piece.segments:
+            first = start + int(np.searchsorted(offsets[start:stop], publish_from[number]))
+            produced.replayed += first - start
+            produced.timestamps.append(piece.batch.timestamps[first:stop])
+            produced.duplicates += int(results.duplicate[first:stop].sum())
+            if results.predicted[first:stop].any():
+                keys, values = self._predictions(piece, results, first, stop)
+                produced.predictions.append((number, keys, values))
+                produced.predicted += len(values)
+        for row in sorted(results.bad):
+            number = int(piece.batch.partitions[row])
+            if offsets[row] >= publish_from[number]:
+                produced.dead_letters.append(
+                    (number, results.bad[row], self._dead_letter(piece, row, results.bad[row]))
+                )
         return produced
 
-    def _encode(
-        self,
-        batch: Batch,
-        events: Events,
-        number: int,
-        start: int,
-        stop: int,
-        answers: Answers,
-        produced: Produced,
-    ) -> None:
-        first = answers.first
-        chosen = answers.predicted[start - first : stop - first]
-        count = int(chosen.sum())
-        if not count:
-            return
-        everything = count == stop - start
-        at: slice | NDArray[np.intp] = slice(start - first, stop - first)
-        rows: slice | NDArray[np.intp] = slice(start, stop)
-        keys = cast("list[bytes]", batch.keys[start:stop])  # a record without a key has no prediction
-        if not everything:
-            at = start - first + np.flatnonzero(chosen)
-            rows = at + first
+    def _predictions(self, piece: Slice, results: Results, start: int, stop: int) -> tuple[list[bytes], list[bytes]]:
+        """Keys and values of the predictions among the rows `start:stop` of one partition."""
+        chosen = results.predicted[start:stop]
+        keys = cast("list[bytes]", piece.batch.keys[start:stop])  # a record without a key has no prediction
+        rows: slice | Rows = slice(start, stop)
+        if not chosen.all():
+            rows = start + np.flatnonzero(chosen)
             keys = list(compress(keys, chosen.tolist()))
         values = self._encoder.encode(
-            {name: column[at] for name, column in answers.outputs.items()},
-            answers.step[at],
-            events.time[rows],
-            number,
-            batch.offsets[rows],
-            answers.warm[at],
+            {name: column[rows] for name, column in results.outputs.items()},
+            results.step[rows],
+            piece.events.time[rows],
+            int(piece.batch.partitions[start]),
+            piece.batch.offsets[rows],
+            results.warm[rows],
         )
         if max(map(len, keys)) + max(map(len, values)) + KAFKA_RECORD_OVERHEAD_BYTES > self._limits.output:
-            keys, values = self._without_the_too_large(keys, values, np.arange(start, stop)[chosen], answers)
-        produced.predictions.append((number, keys, values))
-        produced.predicted += len(values)
+            return self._without_the_too_large(keys, values, start + np.flatnonzero(chosen), results)
+        return keys, values
 
     def _without_the_too_large(
-        self, keys: list[bytes], values: list[bytes], rows: NDArray[np.intp], answers: Answers
+        self, keys: list[bytes], values: list[bytes], rows: Rows, results: Results
     ) -> tuple[list[bytes], list[bytes]]:
         """A prediction that its topic does not take becomes a dead letter. Its step stands."""
         fits: list[bool] = []
@@ -143,16 +132,16 @@ class Publisher:
             fits.append(size <= self._limits.output)
             if not fits[-1]:
                 detail = f"the prediction has {size} bytes with its key, its topic takes {self._limits.output}"
-                answers.bad[row] = BadEvent(Reason.TOO_LARGE, detail)
+                results.bad[row] = BadEvent(Reason.TOO_LARGE, detail)
         return list(compress(keys, fits)), list(compress(values, fits))
 
-    def _dead_letter(self, batch: Batch, row: int, answers: Answers) -> DeadLetter:
+    def _dead_letter(self, piece: Slice, row: int, bad: BadEvent) -> DeadLetter:
         return dead_letter(
-            key=batch.keys[row],
-            value=batch.values[row],
-            bad=answers.bad[row],
+            key=piece.batch.keys[row],
+            value=piece.batch.values[row],
+            bad=bad,
             topic=self._input_topic,
-            partition=int(batch.partitions[row]),
-            offset=int(batch.offsets[row]),
+            partition=int(piece.batch.partitions[row]),
+            offset=int(piece.batch.offsets[row]),
             limit=self._limits.dead_letter,
         )

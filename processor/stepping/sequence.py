@@ -1,8 +1,8 @@
-"""What an event does to its key's state, for one wave at a time: the rules of INTERFACE's numbered list as arrays.
+"""What an event does to its key's state, for one wave at a time: the numbered rules of `docs/semantics.md`, as arrays.
 
 Everything here is a pure function of the events of a partition so far: of their times, sequence numbers and markers,
-and of the partition's stream time before each of them. No clock, no batch boundary, nothing that memory happens to
-hold. The numbers in the comments are those of the list in `docs/semantics.md`.
+and of the partition's stream time before each of them. No clock, no edge of a batch, nothing that memory happens to
+hold. The numbers in the comments are those of that page.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import numpy as np
 from processor.types import NO_TIME, Kind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from processor.state.arena import Arena
-    from processor.types import BoolArray, Events, Int32Array, Int64Array
+    from processor.stepping.slices import Slice
+    from processor.types import BoolArray, Events, Int32Array, Int64Array, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +50,32 @@ def late(rules: SequenceRules, events: Events, start: int, stop: int, before: In
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of the samples of a wave, aligned with its rows."""
+class Samples:
+    """Samples of a wave, as aligned columns."""
 
-    duplicate: BoolArray
+    rows: Rows  # of the slice
+    slots: Int32Array  # of their keys
     idle: BoolArray  # the key was forgotten, its sequence number too
     afresh: BoolArray  # the state starts from the artifact's initial state
 
+    def __len__(self) -> int:
+        return len(self.rows)
 
-def classify(
-    rules: SequenceRules, events: Events, rows: NDArray[np.intp], before: Int64Array, arena: Arena, slots: Int32Array
-) -> Verdict:
-    """Rules 3 to 5 for the samples `rows` of a wave, whose keys lie in `slots`; `before`: their stream times."""
+    def only(self, chosen: BoolArray) -> Samples:
+        """Those that are chosen."""
+        return Samples(self.rows[chosen], self.slots[chosen], self.idle[chosen], self.afresh[chosen])
+
+
+def classify(rules: SequenceRules, piece: Slice, rows: Rows, arena: Arena) -> tuple[Samples, BoolArray]:
+    """Rules 3 to 5 for the samples `rows` of a wave; and which of them are duplicates."""
+    events, slots = piece.events, piece.slots[rows]
     times, key_times = events.time[rows], arena.time[slots]
     empty = arena.steps[slots] == 0
     nothing = np.zeros(len(rows), np.bool_)
 
     idle = nothing  # 3.
     if rules.idle_ms:
-        idle = (key_times != NO_TIME) & (np.maximum(before, times) - key_times > rules.idle_ms)
+        idle = (key_times != NO_TIME) & (np.maximum(piece.stream_time[rows], times) - key_times > rules.idle_ms)
 
     duplicate = nothing  # 4.
     numbered = events.has_sequence[rows]
@@ -80,4 +86,4 @@ def classify(
     afresh = empty | idle | events.start[rows]  # 5.
     if rules.gap_ms:
         afresh |= ~empty & (times - key_times > rules.gap_ms)
-    return Verdict(duplicate, idle, afresh)
+    return Samples(rows, slots, idle, afresh), duplicate

@@ -1,27 +1,27 @@
 """Hot keys, broken on purpose.
 
-Their events are judged at once. That they answer as they would one by one is in `tests/core`.
+Their events are checked at once. `tests/stepping` compares the predictions with those of single steps.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from processor.stepping.pipeline import Pipeline
-from processor.stepping.runs import _are_ordinary
 from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import ignore
 
 _step_run = Pipeline._step_run
-_FAR = 1_000_000
 
 
 @mutant("What a record reflects is no part of a run.", "hot keys")
 def runs_step_what_a_record_reflects() -> Mutation:
-    def are_ordinary(keys: Any, rules: Any, events: Any, offsets: Any, arena: Any) -> Any:
-        return _are_ordinary(keys, rules, events, offsets + _FAR, arena)
+    def is_new(keys: Any, offsets: Any, arena: Any) -> Any:
+        return np.ones(len(keys.slots), np.bool_)
 
-    return {"processor.stepping.runs._are_ordinary": are_ordinary}
+    return {"processor.stepping.runs._is_new": is_new}
 
 
 @mutant("The keys of a run are dirty.", "hot keys")
