@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from itertools import repeat as endlessly
-from operator import is_not, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -159,7 +158,7 @@ class SampleConsumer:
 
     def _columns(self, messages: list[Message]) -> Polled:
         polled = Polled()
-        if any(map(is_not, map(Message.error, messages), endlessly(None))):
+        if any(map(Message.error, messages)):
             for message in messages:
                 if message.error() is not None:
                     self._note(message, polled)

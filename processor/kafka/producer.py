@@ -93,11 +93,6 @@ class _Queue:
             extra["on_delivery"] = on_delivery  # type: ignore[assignment]
         self._producer.produce(topic, value=value, key=key, partition=partition, **extra)
 
-    def poll(self) -> None:
-        """Serves callbacks that are waiting."""
-        with _unmasked():
-            self._producer.poll(0)
-
     def flush(self) -> None:
         """Waits until everything is delivered or has failed.
 

@@ -2,7 +2,7 @@
 
 The loop calls once per slice or commit, never per event. Labels come from closed lists and their children are made at
 the start, so that a series is there (at zero) before its first happening, and the output stays below 500 lines
-whatever the input. `lag` and the other gauges are set by whoever looks, just before a scrape (`before_render`).
+whatever the input. `lag` and the other gauges are set by the loop once a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from processor.metrics.table import OUTCOMES, PHASES, PREFIX, STAGES, SUPERVISOR
 from processor.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from processor.types import BadEvent, Int64Array
 
@@ -78,7 +78,6 @@ class Metrics:
         self._histograms: dict[str, BatchHistogram] = {}
         self._uncommitted: list[Int64Array] = []  # record timestamps of what was answered since the last commit
         self._seen_hits = self._seen_misses = 0
-        self._before: list[Callable[[], None]] = []
         self.lags: dict[int, int] = {}  # partition -> input events not answered yet; replaced by `lag`, never changed
         for spec in TABLE:
             self._register(spec)
@@ -170,14 +169,8 @@ class Metrics:
         """The artifact that is served."""
         self._info.info({"model": model_id, "mode": mode, "version": __version__})
 
-    def before_render(self, look: Callable[[], None]) -> None:
-        """`look` is called at each scrape, on the scraping thread, and sets gauges."""
-        self._before.append(look)
-
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        for look in self._before:
-            look()
         return prometheus.generate_latest(self.registry)
 
     def _add(self, name: str, amount: float, value: str = "") -> None:

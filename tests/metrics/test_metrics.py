@@ -163,19 +163,15 @@ def test_the_way_back(metrics: Metrics) -> None:
     assert (seen["restored_records_total"], seen["gap_events_total"]) == (11, 7)
 
 
-def test_what_is_looked_up_before_a_scrape(metrics: Metrics) -> None:
-    looks = []
-
-    def look() -> None:
-        looks.append(1)
-        metrics.partitions([Phase.RUNNING, Phase.RUNNING, Phase.RESTORING] if len(looks) == 1 else [])
-        metrics.keys(Cache(), 7)
-        metrics.lag({0: 3, 4: 40} if len(looks) == 1 else {})
-
-    metrics.before_render(look)
+def test_gauges_show_the_last_look(metrics: Metrics) -> None:
+    metrics.partitions([Phase.RUNNING, Phase.RUNNING, Phase.RESTORING])
+    metrics.keys(Cache(), 7)
+    metrics.lag({0: 3, 4: 40})
     seen = values(metrics)
     assert (seen["partitions{running}"], seen["partitions{restoring}"], seen["partitions{replaying}"]) == (2, 1, 0)
     assert (seen["keys"], seen["dirty_keys"], seen["lag_events"], seen["lag_worst_events"]) == (5, 7, 43, 40)
+    metrics.partitions([])
+    metrics.lag({})
     seen = values(metrics)
     assert (seen["partitions{running}"], seen["lag_events"], seen["lag_worst_events"]) == (0, 0, 0)
 
