@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli import demonstration, models, resetting, running, settings, torture
+from processor.cli import broker, demonstration, models, resetting, running, settings, torture
 from processor.cli.failing import RefusingGroup
 from processor.cli.output import flush_answers, prepare_streams
 from processor.version import __version__
@@ -48,6 +48,7 @@ models.register(app)
 running.register(app)
 resetting.register(app)
 settings.register(app)
+broker.register(app)
 demonstration.register(app)
 torture.register(app)
 

@@ -93,7 +93,7 @@ def not_installed(error: ImportError) -> ConfigError:
     return ConfigError(
         "The embedded Apache Kafka is not installed.",
         str(error),
-        "Install the extra `dev`: pip install 'sequence-processor[dev]'.",
+        "Install the extra `trial`: pip install 'sequence-processor[trial]'.",
     )
 
 

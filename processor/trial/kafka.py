@@ -73,6 +73,7 @@ class EmbeddedKafka:
         directory: Path,
         *,
         brokers: int = 1,
+        port: int | None = None,
         separate_controller: bool | None = None,
         properties: Mapping[str, str] | None = None,
         heap_mib: int = 512,
@@ -80,6 +81,8 @@ class EmbeddedKafka:
         """Nothing runs before `start`.
 
         directory: empty, or that of an earlier cluster of the same shape, whose data and ports are used again.
+        port: where a single broker listens; None for a free port, or the earlier one. With a port, the controller moves
+            to a free one if another program has taken its own.
         separate_controller: None means one of its own exactly where there is more than one broker.
         properties: broker properties over those that this module sets.
         """
@@ -89,7 +92,7 @@ class EmbeddedKafka:
         if brokers > 1 and not self._separate:
             raise ConfigError("Several brokers need a controller of their own.", "", "Leave separate_controller out.")
         self._extra, self._heap_mib = dict(properties or {}), heap_mib
-        self._cluster_id, self._controller_port, self._broker_ports = self._identity()
+        self._cluster_id, self._controller_port, self._broker_ports = self._identity(port)
         numbers = ([CONTROLLER] if self._separate else []) + list(range(1, brokers + 1))
         self._nodes = {number: self._node(number) for number in numbers}
 
@@ -203,9 +206,13 @@ class EmbeddedKafka:
         while not self._metadata_has(admin, wanted):
             self._look(deadline, wanted[0])
 
-    def _look(self, deadline: float, number: int) -> None:
+    def check(self) -> None:
+        """Raises Unavailable when a node has ended by itself; the end of its log is in the message."""
         for node in self._all():
             node.check()
+
+    def _look(self, deadline: float, number: int) -> None:
+        self.check()
         if time.monotonic() > deadline:
             raise self._nodes[number].failure(f"was not ready within {START_SECONDS:g} s")
         time.sleep(0.05)
@@ -219,7 +226,7 @@ class EmbeddedKafka:
     def _all(self) -> list[Node]:
         return list(self._nodes.values())
 
-    def _identity(self) -> tuple[str, int, list[int]]:
+    def _identity(self, port: int | None) -> tuple[str, int, list[int]]:
         """The cluster's id and ports: those of an earlier start in this directory, or new ones."""
         path = self.directory / "cluster.json"
         if path.exists():
@@ -230,10 +237,15 @@ class EmbeddedKafka:
                     f"It has {len(kept['brokers'])} brokers, asked for are {self._count}.",
                     "Take an empty directory.",
                 )
-            return kept["id"], kept["controller"], kept["brokers"]
+            if port is None:
+                return kept["id"], kept["controller"], kept["brokers"]
+            controller = kept["controller"] if _is_free(kept["controller"]) else free_ports(1)[0]
+            return kept["id"], controller, [port]
         # An id that began with a dash would be read as an option by the tool that formats the data directory.
         cluster_id = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         controller, *brokers = free_ports(self._count + 1)
+        if port is not None:
+            brokers = [port]
         self.directory.mkdir(parents=True, exist_ok=True)
         kept = {"id": cluster_id, "controller": controller, "brokers": brokers, "separate": self._separate}
         path.write_text(json.dumps(kept))
@@ -293,15 +305,20 @@ def free_ports(count: int) -> list[int]:
     """Distinct TCP ports on 127.0.0.1 that nobody listens at now."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        ports.append(port)
+        if _is_free(port):
+            ports.append(port)
         if len(ports) == count:
             return ports
     raise Unavailable(f"There are no {count} free ports between {_PORTS.start} and {_PORTS.stop}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _accepts(port: int) -> bool:

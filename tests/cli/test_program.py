@@ -21,7 +21,7 @@ from processor.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ["convert", "verify", "info", "run", "check", "topics", "config", "demo", "reset"]
+COMMANDS = ["convert", "verify", "info", "run", "check", "topics", "config", "demo", "kafka", "reset"]
 ERRORS = [
     (errors.ConfigError, 2),
     (errors.Unavailable, 3),
