@@ -261,7 +261,7 @@ class _Walk:
             raise InTheWay(closed.reason, closed.cause, closed.remedies)
         if kind not in RULES:
             refuse(call.layer, call.flows[0] if call.flows else None)
-        rule = RULES[kind]
+        rule = RULES[kind].on(call)
         if timed and any(flow.time is None and not flow.constant for flow in call.flows):
             raise InTheWay(
                 Obstacle.INITIAL_STATE if "initial_state" in call.arguments else Obstacle.NEEDS_FUTURE,

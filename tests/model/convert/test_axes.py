@@ -12,7 +12,8 @@ from keras import layers, ops
 
 import processor
 from model import models
-from processor.model.convert import properties
+from processor.model.convert import ConversionRefused, Obstacle, properties
+from processor.model.convert.modes import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,3 +269,34 @@ def test_a_sequence_is_given_at_every_step(name: str, tmp_path: Path) -> None:
     assert len(report.outputs[0].shape) == 2
     interpreter = Interpreter(model_content=processor.load(tmp_path / "a").artifact.step_graph)
     assert "SHAPE" not in {operation["op_name"] for operation in interpreter._get_ops_details()}
+
+
+def test_layers_run_over_time_at_each_band(tmp_path: Path) -> None:
+    """Within a frame along the bands, and along time at each band, with a state for each: networks of two paths."""
+    x = keras.Input((None, 4, 2), name="frames")
+    within = layers.Dense(2)(each(layers.Bidirectional(layers.LSTM(2, return_sequences=True)))(x)) + x
+    bands = layers.Permute((2, 1, 3))(within)
+    memory = each(layers.LSTM(2, return_sequences=True), name="memory")(bands)
+    memory = each(layers.Conv1D(2, 2, padding="causal"), name="reach")(memory) + bands
+    frames = layers.Permute((2, 1, 3), name="frames_after")(each(layers.Dense(2))(memory))
+    newest = layers.Dense(1, name="newest")(layers.Flatten()(each(layers.GRU(2))(memory)))
+    model = models.lively(keras.Model(x, [frames, newest]))
+    report = assert_carried(model, tmp_path / "a", models.sequences(3, 6, 4, 2))
+    shapes = {slot.name: slot.shape for slot in report.layout}
+    assert (shapes["memory#0.h"], shapes["reach#0.last"]) == ((4, 2), (4, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (layers.Bidirectional(layers.LSTM(2)), Obstacle.NEEDS_FUTURE),
+        (layers.Conv1D(2, 3, padding="same"), Obstacle.NEEDS_FUTURE),
+        (layers.Flatten(), Obstacle.COLLECTS_TIME),
+        (keras.Sequential([layers.LSTM(2)]), Obstacle.NO_RULE),
+    ],
+)
+def test_what_cannot_be_stepped_cannot_at_each_band_either(inner: Any, reason: Obstacle) -> None:
+    x = keras.Input((4, None, 2))
+    with pytest.raises(ConversionRefused) as caught:
+        build(keras.Model(x, each(inner, name="it")(x)), "carry", None, 2)
+    assert (caught.value.layer, caught.value.reason) == ("it", reason)

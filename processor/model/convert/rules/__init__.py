@@ -1,6 +1,15 @@
 """The rules: one a type of layer, in a table. Importing this fills the table (and imports Keras)."""
 
-from processor.model.convert.rules import lookups, operations, padding, pointwise, recurrent, running, windows
+from processor.model.convert.rules import (
+    distributed,
+    lookups,
+    operations,
+    padding,
+    pointwise,
+    recurrent,
+    running,
+    windows,
+)
 from processor.model.convert.rules.base import (
     RULES,
     Call,
@@ -32,6 +41,7 @@ __all__ = [
     "Rule",
     "Tensor",
     "Whole",
+    "distributed",
     "inherits",
     "kind_of",
     "lookups",

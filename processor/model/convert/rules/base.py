@@ -128,6 +128,10 @@ class Rule:
     takes_lead: ClassVar[bool] = False
     """Whether it knows what to do with rows of zeros before the first sample."""
 
+    def on(self, call: Call) -> Rule:
+        """The rule that is in its place for a call."""
+        return self
+
     def times(self, call: Call) -> tuple[int | None, ...]:
         """The axis of time of each output.
 

@@ -34,7 +34,10 @@ class Padded(Rule):
             raise InTheWay(
                 Obstacle.NEEDS_FUTURE,
                 f"It puts {after} rows of zeros after the last sample, of which no stream knows which it is.",
-                ["Pad the axis of time on the left only, and train the model again."],
+                [
+                    "Pad the axis of time on the left only, and train the model again; where the rows behind the last "
+                    "sample are cut off later, leave that out, too, and keep the weights as they are."
+                ],
             )
         return (flow.time,)
 

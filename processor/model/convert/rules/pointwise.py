@@ -11,7 +11,6 @@ from processor.model.convert.activations import is_pointwise_function
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import Call, Flow, InTheWay, Rule, Tensor, rule_for
 from processor.model.convert.rules.equations import time_by_equation
-from processor.model.convert.toggles import unrolled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,28 +186,6 @@ class Scaling(Positioned):
                 "Its scale or offset has an axis of time: numbers for each position of the sequence.",
                 ["Give {layer} a scale and an offset for one sample."],
             )
-
-
-@rule_for(layers.TimeDistributed)
-class EachSample(Pointwise):
-    """TimeDistributed: whatever is inside sees one sample, and remembers nothing from one to the next.
-
-    A mask goes to it as far as it is one within the sample; that of the samples themselves is for the layers after it.
-    """
-
-    ignores_mask: ClassVar[bool] = True
-
-    def admit(self, layer: Any, flow: Flow) -> None:
-        if flow.time != 1:
-            raise InTheWay(Obstacle.NO_TIME_AXIS, "It goes along another axis than that of time.")
-
-    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        inner, place = call.layer.layer, call.place("mask")
-        options = {"training": False} if inner._call_has_training_arg else {}
-        if place is not None and inner._call_has_mask_arg:
-            options["mask"] = inputs[place]
-        with unrolled(call.layer):
-            return [inner(inputs[0], **options)], []
 
 
 @rule_for(layers.Masking)
