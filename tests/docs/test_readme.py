@@ -1,4 +1,4 @@
-"""The README runs: its commands in their order, its event and its prediction, its lines of Python."""
+"""The README and the tutorial run: commands in their order, events and predictions, lines of Python."""
 
 from __future__ import annotations
 
@@ -23,14 +23,25 @@ from processor.trial.reader import read_topic
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TWO_COMMANDS, OWN_MODEL = (block.splitlines() for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL))
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+INSTALL, TWO_COMMANDS, KAFKA, OWN_MODEL = (
+    block.splitlines() for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+)
 EVENT, PREDICTION = re.findall(r"```json\n(.*?)\n```", README, re.DOTALL)
 (LIBRARY,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 KEY = re.search(r"with the key `(.*?)`", README)[1]  # type: ignore[index]
+TRAIN, *CLIENTS = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
 
 
 def test_it_is_one_screen() -> None:
-    assert len(README.splitlines()) <= 120
+    assert len(README.splitlines()) <= 100
+
+
+def test_the_tutorial_types_what_the_readme_types() -> None:
+    typed = [line for block in re.findall(r"```console\n(.*?)```", TUTORIAL, re.DOTALL) for line in block.splitlines()]
+    *install, _, _, _, _ = typed
+    assert install[-1:] == INSTALL
+    assert sorted(typed[len(install) :]) == sorted(KAFKA + OWN_MODEL)
 
 
 @pytest.mark.parametrize("line", TWO_COMMANDS)
@@ -64,11 +75,17 @@ def commands(kafka: EmbeddedKafka, name: Callable[[str], str], tmp_path: Path) -
 
 
 @pytest.fixture
-def following(commands: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """All its commands were typed; the last one runs."""
-    from model.models import fixed_model
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the tutorial's reader has after the training: a session of Python, in the directory of model.keras."""
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, Any] = {}
+    exec(compile(TRAIN, "docs/tutorial.md", "exec"), session)
+    return session
 
-    fixed_model().save(tmp_path / "model.keras")
+
+@pytest.fixture
+def following(commands: dict[str, str], trained: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """All commands were typed; the last one runs."""
     *first, last = map(shlex.split, OWN_MODEL)
     for command in first:
         done = subprocess.run(command, cwd=tmp_path, env=commands, capture_output=True, text=True)
@@ -81,7 +98,11 @@ def following(commands: dict[str, str], tmp_path: Path) -> Iterator[subprocess.P
 
 
 def test_its_event_gets_its_prediction(
-    following: subprocess.Popen[str], commands: dict[str, str], kafka: EmbeddedKafka, tmp_path: Path
+    following: subprocess.Popen[str],
+    commands: dict[str, str],
+    trained: dict[str, Any],
+    kafka: EmbeddedKafka,
+    tmp_path: Path,
 ) -> None:
     topic, output = commands["PROCESSOR_INPUT__TOPIC"], commands["PROCESSOR_OUTPUT__TOPIC"]
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
@@ -102,15 +123,16 @@ def test_its_event_gets_its_prediction(
     assert [answer[field] for field in settled] == [shown[field] for field in settled]
     assert {type(value) for value in answer.values()} == {type(value) for value in shown.values()}
 
+    # The tutorial's reader sends and reads, and compares with Keras.
+    for block in CLIENTS:
+        own = block.replace("localhost:9092", kafka.bootstrap_servers)
+        own = own.replace('"samples"', f'"{topic}"').replace('"probabilities"', f'"{output}"')
+        exec(compile(own, "docs/tutorial.md", "exec"), trained)
+    assert [prediction["step"] for prediction in trained["predictions"]] == [1, 2, 3]
+
     following.send_signal(signal.SIGTERM)
     assert following.wait(60) == 0
 
-    places: dict[str, Any] = {}
-    former = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        exec(LIBRARY, places)
-    finally:
-        os.chdir(former)
-    assert places["probabilities"].shape == (2, 1)
-    assert float(places["probabilities"][0, 0]) == pytest.approx(answer["probability"], abs=1e-6)
+    exec(LIBRARY, trained)
+    assert trained["probabilities"].shape == (2, 1)
+    assert float(trained["probabilities"][0, 0]) == pytest.approx(answer["probability"], abs=1e-6)
