@@ -53,7 +53,8 @@ OWN_ROUNDINGS: Final = 16
 class Errors:
     """The greatest error of each output, where it was, and how it grows with the length of a sequence.
 
-    above: how many of the compared predictions (one output of one row, after some samples) are above the tolerance.
+    above: how many of the compared predictions (one output of one row, after some samples) are above the tolerance;
+    worst_after: the sample after which the greatest of all errors was.
     """
 
     tolerance: float = math.inf
@@ -65,9 +66,12 @@ class Errors:
     predictions: int = 0
     above: int = 0
     longest: int = 0
+    worst_after: int = 0
 
-    def take(self, name: str, length: int, got: NDArray[np.float32], truth: NDArray[np.float32], place: str) -> None:
-        """Answers [R, ...] of one output to sequences of a length, held against the truth. `place` has a {row}."""
+    def take(
+        self, name: str, which: str, t: int, length: int, got: NDArray[np.float32], truth: NDArray[np.float32]
+    ) -> None:
+        """Predictions [R, ...] of one output after sample t, beside the truth about the last `length` samples."""
         rows = row_errors(got, truth)
         error = float(rows.max(initial=0.0))
         self.predictions, self.above = self.predictions + len(rows), self.above + int((rows > self.tolerance).sum())
@@ -76,9 +80,11 @@ class Errors:
         self.not_finite += int(truth.size - np.isfinite(truth).sum())
         seen = self.growth.setdefault(name, {})
         seen[length] = max(seen.get(length, 0.0), error)
+        if error > max(self.greatest.values(), default=-1.0):
+            self.worst_after = t
         if error > self.greatest.get(name, -1.0):
             self.greatest[name] = error
-            self.where[name] = place.replace("{row}", str(int(rows.argmax())))
+            self.where[name] = f"output {name!r}, {which} sequence {int(rows.argmax())}, after sample {t}"
 
     @property
     def rare(self) -> bool:
@@ -152,8 +158,7 @@ def every_prefix(
         answers = [got.reshape(-1, *spec.shape) for got, spec in zip(split, outputs, strict=True)]
         known = _numbers_of_both_ways(truth, some, answers, known)
         for spec, got, value in zip(outputs, answers, known, strict=True):
-            place = f"output {spec.name!r}, {which} sequence {{row}}, after sample {t}"
-            errors.take(spec.name, stop - start, got, value, place)
+            errors.take(spec.name, which, t, stop - start, got, value)
         compared.append(t)
         tick((rank + 1) / len(held))
     return sorted(compared)
@@ -180,16 +185,17 @@ def telling_first(lengths: list[int]) -> list[int]:
 
 
 def own_rounding(
-    subject: Subject, truth: Reference, lengths: list[int], error: float, stage: Stage, factor: int = OWN_ROUNDINGS
+    subject: Subject, truth: Reference, lengths: list[int], errors: Errors, stage: Stage, factor: int = OWN_ROUNDINGS
 ) -> float:
     """What float32 costs the model itself in the answers that were compared; no more of them than explain the error.
 
     They explain one of up to `factor` times as much.
 
-    Each of them counts: an answer in the middle of a sequence may be dearer than the last.
+    Each of them counts: an answer in the middle of a sequence may be dearer than the last. The one with the greatest
+    error comes first, since the stage may end before the others.
     """
-    rounding = 0.0
-    for t in reversed(lengths):
+    rounding, error = 0.0, errors.worst[0]
+    for t in sorted(lengths, key=lambda t: (t == errors.worst_after, t), reverse=True):
         between = span(subject.artifact, t)
         if between is not None and stage.allows(between[1] - between[0]):
             with stage.measured(between[1] - between[0]):
@@ -235,7 +241,7 @@ def long_run(
     error, where = errors.worst
     if error <= tolerance:
         return Finding("the long run", True, reach, error), errors, ""
-    rounding = own_rounding(long, truth, lengths, error, budget.stage("long run"))
+    rounding = own_rounding(long, truth, lengths, errors, budget.stage("long run"))
     if not rounding and errors.until(middle) <= tolerance:
         remark = (
             f"After {last} samples the step is up to {error:.1e} from the model, and after {middle} within the "
@@ -279,7 +285,7 @@ def extremes(
     error, where = errors.worst
     passed = error <= tolerance
     if not passed:
-        rounding = own_rounding(far, truth, chosen, error, budget.stage("extremes"))
+        rounding = own_rounding(far, truth, chosen, errors, budget.stage("extremes"))
         passed = error <= OWN_ROUNDINGS * rounding or not rounding
         if passed:
             where += ": as far as rounding explains it" if rounding else ": it has no float64 twin to tell rounding by"

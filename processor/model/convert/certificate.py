@@ -232,7 +232,7 @@ def _against_the_model(
     passed, detail = error <= tolerance, f"{tried} lengths; worst: {where}"
     if not passed:
         stage = budget.stage("prefixes")
-        certificate.rounding = accuracy.own_rounding(subject, truth, compared, error, stage, spread.OWN)
+        certificate.rounding = accuracy.own_rounding(subject, truth, compared, errors, stage, spread.OWN)
         if errors.rare and error <= spread.OWN * certificate.rounding:
             passed, detail = True, f"{detail}: as far as rounding explains it ({certificate.rounding:.1e})"
     certificate.findings.append(Finding(name, passed, detail, error))

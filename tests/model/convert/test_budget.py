@@ -16,10 +16,11 @@ from model.peak import peak_afresh, peak_bytes
 from processor.errors import ConfigError
 from processor.model.artifact import load_artifact, write_artifact
 from processor.model.convert import ConversionRefused, budget, conversion, effort, memory, toggles
-from processor.model.convert.accuracy import telling_first
+from processor.model.convert.accuracy import Errors, own_rounding, telling_first
 from processor.model.convert.budget import Budget, Stage
 from processor.model.convert.conversion import truth_of
 from processor.model.convert.modes import build
+from processor.model.convert.properties import Subject
 from processor.model.convert.sequences import random_sequences
 from processor.model.convert.spread import Spread, finding
 from processor.model.engine import Engine
@@ -184,6 +185,19 @@ class TestTime:
         assert order[:8] == [1, 2, 4, 8, 16, 32, 64, 100]
         assert sorted(order) == lengths
         assert telling_first([7]) == [7]
+
+    def test_rounding_is_measured_first_where_the_greatest_error_is(self, tmp_path: Path) -> None:
+        """A stage that is over allows one pass: that must be the telling one."""
+        model = models.sequential(layers.LSTM(3))
+        processor.convert(model, tmp_path / "artifact")
+        artifact, truth = load_artifact(tmp_path / "artifact"), truth_of(model, "auto", None)
+        sequences = random_sequences(truth.interface, 9)
+        errors, zeros = Errors(), np.zeros((8, 3), np.float32)
+        for t, error in ((2, 0.3), (9, 0.1)):
+            errors.take("y", "random", t, t, zeros + np.float32(error), zeros)
+        assert errors.worst_after == 2
+        found = own_rounding(Subject(artifact, sequences), truth, [2, 9], errors, Stage(0.0))
+        assert found == truth.rounding(sequences.part(0, 2)) != truth.rounding(sequences)
 
     def test_thorough_compares_more(self) -> None:
         default, thorough = budget.DEFAULT, budget.THOROUGH
