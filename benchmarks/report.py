@@ -89,11 +89,11 @@ def _recovery(row: dict[str, Any]) -> list[Row]:
     restored = row["records"] / row["restore_seconds"]
     replayed = row["replayed"] / row["replay_seconds"]
     met = restored >= RESTORED_PER_SECOND
-    more = "beside what other partitions replay and answer already"
+    more = "while other partitions replay and run"
     return [
         back,
         Row("restore: records a second", f"{restored:,.0f}", f"{RESTORED_PER_SECOND:,}", met, more),
-        Row("replay: events a second", f"{replayed:,.0f}", more="beside what other partitions restore and answer"),
+        Row("replay: events a second", f"{replayed:,.0f}", more="while other partitions restore and run"),
     ]
 
 

@@ -48,7 +48,7 @@ TABLE: Final = (
         "dead_letters_total",
         "counter",
         "Events that went to the dead-letter topic, by reason.",
-        "Read some of the topic: the headers say what was wrong, and with which input record.",
+        "Read some of the topic: the headers have the reason and name the input record.",
         "reason",
         tuple(Reason),
     ),
@@ -61,7 +61,7 @@ TABLE: Final = (
     Spec(
         "commits_total",
         "counter",
-        "Commits by outcome. A failed one is followed by the way back: restore, replay, go on.",
+        "Commits by outcome. After a failed one comes recovery: restore, replay, run.",
         "More than a few failed: look for broker trouble, or another process with the same identity.",
         "outcome",
         OUTCOMES,
@@ -76,8 +76,8 @@ TABLE: Final = (
     Spec(
         "event_commit_seconds",
         "histogram",
-        "Seconds from an event's record timestamp to the commit of its answer, by the wall clocks of both machines.",
-        "Far above processing.commit_interval_seconds: see lag and commit_seconds. Clocks that differ look like it.",
+        "Seconds from an event's record timestamp to the commit of its prediction, by the clocks of both machines.",
+        "Far above processing.commit_interval_seconds: see lag and commit_seconds. Clocks that differ look the same.",
         buckets=_EVENT_SECONDS,
     ),
     Spec(
@@ -90,14 +90,14 @@ TABLE: Final = (
     Spec(
         "lag_events",
         "gauge",
-        "Input events that are not answered yet, of all partitions of this process.",
+        "Input events that are not processed yet, of all partitions of this process.",
         "Growing: add a process, up to one for each partition.",
         is_sum=True,
     ),
     Spec(
         "lag_worst_events",
         "gauge",
-        "Input events that are not answered yet, of the partition that has most of them.",
+        "Input events that are not processed yet, of the partition that has most of them.",
         "Far above the others' share: few keys have most of the events.",
     ),
     Spec(
@@ -113,14 +113,14 @@ TABLE: Final = (
         "keys",
         "gauge",
         "Keys whose state is in memory.",
-        "At its ceiling, states are read from disk again and again; raise state.memory_mib where that is slow.",
+        "At its ceiling, states are read from disk again and again; raise state.memory_mib if that is slow.",
         is_sum=True,
     ),
     Spec(
         "arena_hits_total",
         "counter",
         "Events whose key's state was in memory.",
-        "To be compared with the misses.",
+        "Compare with the misses.",
     ),
     Spec(
         "arena_misses_total",
@@ -156,7 +156,7 @@ TABLE: Final = (
     Spec(
         "replayed_events_total",
         "counter",
-        "Input events stepped again without publishing on the way back.",
+        "Input events stepped again without publishing, in recoveries.",
         "Large after a clean stop: the shutdown ran out of time; raise processing.shutdown_seconds.",
     ),
     Spec(
