@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from processor.preflight import Topology
 
 _LOG = get_logger()
-_ARENA_SHARE: Final = 0.7  # of memory_mib; the rest is RocksDB's caches and memtables
+ARENA_SHARE: Final = 0.7  # of memory_mib; the rest is RocksDB's caches and memtables
 _GRACE_SECONDS: Final = 60.0  # beyond the longest wait that any single call is given
 _CALL_SECONDS: Final = 15.0  # of a call that is to return within five
 _COLLECT_AT: Final = (200_000, 20, 50)  # objects that could be part of a cycle; the collections of the younger ones
@@ -104,9 +104,9 @@ def _wire(
     engine.warm_up()
     memory = settings.state.memory_mib * 2**20
     directory = stack.enter_context(StateDirectory(settings.state.directory))
-    resources = StoreResources(int(memory * (1 - _ARENA_SHARE)))
+    resources = StoreResources(int(memory * (1 - ARENA_SHARE)))
     arena = Arena(
-        slots_within(int(memory * _ARENA_SHARE), artifact.words),
+        slots_within(int(memory * ARENA_SHARE), artifact.words),
         artifact.initial_state,
         artifact.fingerprint,
         time.monotonic(),
