@@ -119,22 +119,25 @@ def _pieces(signature: inspect.Signature) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """The docstring as Markdown: `Raises:` becomes a list."""
+    """The docstring as Markdown: `Args:` and `Raises:` become lists."""
     text = inspect.getdoc(value) or ""
     if dataclasses.is_dataclass(value) and text.startswith(f"{getattr(value, '__name__', '')}("):
         text = ""  # made by the decorator
-    head, raises, tail = text.partition("\nRaises:\n")
-    out = f"\n{head.strip()}\n" if head.strip() else ""
-    if raises:
-        items = re.sub(r"\n {5,}", " ", f"\n{tail}").strip().splitlines()
-        out += "\nRaises:\n\n" + "".join(f"- {_name_in_code(item.strip())}\n" for item in items if item.strip())
+    parts = re.split(r"^(Args|Returns|Raises):\n", text, flags=re.MULTILINE)
+    out = f"\n{parts[0].strip()}\n" if parts[0].strip() else ""
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        items = re.sub(r"\n {5,}", " ", f"\n{body}").strip().splitlines()
+        if title == "Returns":
+            out += f"\nReturns: {' '.join(item.strip() for item in items)}\n"
+        else:
+            out += f"\n{title}:\n\n" + "".join(f"- {_names_as_code(item.strip())}\n" for item in items if item.strip())
     return out
 
 
-def _name_in_code(item: str) -> str:
-    """`ConfigError: why` -> the names before the colon as code."""
+def _names_as_code(item: str) -> str:
+    """`ConfigError: why`, `keys, states: what`: the names before the colon as code."""
     names, colon, why = item.partition(":")
-    return re.sub(r"\b([A-Z]\w+)\b", r"`\1`", names) + colon + why
+    return re.sub(r"\b([A-Z]\w+|[a-z_]+(?=,|$))", r"`\1`", names) + colon + why
 
 
 if __name__ == "__main__":

@@ -38,8 +38,11 @@ def save_states(
 ) -> None:
     """Writes the states of some keys.
 
-    `path` ends in .npz, or in .h5 (which needs the extra `convert`); `keys`: all text or all bytes, one a row;
-    `states`: float32[rows, D], as `stepper.step` gives them.
+    Args:
+        path: ends in .npz, or in .h5 (which needs the extra `convert`).
+        stepper: of the artifact that made the states.
+        keys: all text or all bytes, one a row.
+        states: float32[rows, D], as `stepper.step` returns them.
 
     Raises:
         ConfigError: the path has another ending, or h5py is not installed.
@@ -65,8 +68,11 @@ def load_states(
 ) -> tuple[Keys, Float32Array]:
     """Reads what `save_states` wrote: the keys and their states, float32[rows, D] in this artifact's layout.
 
-    `other_model`: consent to states of an artifact with another fingerprint, and to files that name no fingerprint (an
-    earlier version wrote them, or another program). The slots must fit in any case.
+    Args:
+        path: the file.
+        stepper: of the artifact that will step the states.
+        other_model: consent to states of an artifact with another fingerprint, and to files without one (an earlier
+            version wrote them, or another program). The slots must fit in any case.
 
     Raises:
         ConfigError: there is no such file, `save_states` did not write it, its slots are not this artifact's, or its

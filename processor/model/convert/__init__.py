@@ -54,19 +54,28 @@ def convert(
     force: bool = False,
     imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
-    """Turns a trained model into an artifact, and verifies first that it answers the same.
+    """Turns a trained model into an artifact, after it has compared the step graph with the model.
 
-    `model`: a keras.Model, a torch.nn.Module, or the path of a `.keras` or `.h5` file, a description (see `weights`),
-    or of an `.npz` that `export_pytorch` wrote; `mode`: auto, carry, tumbling or window; `length`:
-    the N of tumbling or the T of window, by default the model's own T; `examples`: sequences
-    [rows, samples, *sample shape] to be tried beside random ones, as an array, a mapping by input name, or the path of
-    an .npz; `tolerance`: the greatest |error| / max(1, |truth|) that is let through; `time_axis`: where time lies in
-    the inputs (by name, or one for all), where it is not the axis that the recurrent layers run over; `progress`:
-    called with what is being done, and which part of it is done (0 to 1); `thorough`: compares more, in up to half an
-    hour and 8 GB in place of a minute and 2 GB; `weights`: the path of an HDF5 file with the weights, where `model`
-    is the path of a description alone (`.json` or `.yaml`); `force`: replace an artifact of another model, too (one of
-    the same weights is replaced in any case); `imports`: Python files or modules of your own that are run first,
-    because the model file names classes that they define.
+    Args:
+        model: a keras.Model, a torch.nn.Module, or a path: a `.keras` or `.h5` file, a description (see `weights`), or
+            an `.npz` that `export_pytorch` wrote.
+        directory: where the artifact goes.
+        mode: auto, carry, tumbling or window.
+        length: the N of tumbling or the T of window; by default the model's own.
+        examples: sequences [rows, samples, *sample shape] to compare beside random ones: an array, a mapping by input
+            name, or the path of an .npz.
+        tolerance: the greatest |error| / max(1, |truth|) that is accepted.
+        time_axis: the axis of time in the inputs (by name, or one for all); by default the one that the recurrent
+            layers run over.
+        progress: is called with the name of the current part, and the share of it that is done (0 to 1).
+        thorough: compares more, in up to half an hour and 8 GB instead of a minute and 2 GB.
+        weights: the path of an HDF5 file with the weights, if `model` is the path of a description alone (`.json` or
+            `.yaml`).
+        force: replaces an artifact of another model, too. One of the same weights is always replaced.
+        imports: your own Python files or modules that run first, because the model file names classes in them.
+
+    Returns:
+        The report with the certificate. The artifact's manifest has the certificate, too.
 
     Raises:
         ConversionRefused: the model cannot be stepped in this mode, or not exactly; nothing was written.
@@ -114,12 +123,20 @@ def verify(
     weights: str | os.PathLike[str] | None = None,
     imports: Iterable[str | os.PathLike[str]] = (),
 ) -> Report:
-    """Runs the certificate of an artifact again, against a model and on the user's own sequences.
+    """Runs the certificate of an artifact again, against a model and on your own sequences.
 
-    `imports`: as `convert` takes them.
+    Args:
+        directory: the artifact.
+        model: the trained model, as `convert` takes it.
+        examples: your sequences, as `convert` takes them. With an array `labels` beside them (in an .npz or a mapping),
+            the report also tells how good the step and the model are.
+        time_axis, progress, thorough, weights, imports: as `convert` takes them.
+
+    Returns:
+        The report of this run. The artifact stays as it is.
 
     Raises:
-        NotThisModel: the artifact does not say what the model says; its `report` says where.
+        NotThisModel: the artifact and the model differ; its `report` shows where.
         ConversionRefused, ConfigError: as `convert`; Incompatible: the artifact is damaged.
     """
     from processor.model.convert.quiet import prepare

@@ -57,14 +57,19 @@ def export_pytorch(
 ) -> None:
     """Writes a PyTorch model as a file that `convert` and `verify` take. Needs PyTorch, and no Keras.
 
-    The model stays as it is: a copy is followed and asked. `path` ends in .npz; `shape`: of one sequence as `forward`
-    takes it, without the axis of the batch, None for any number of samples: (None, 3), by default as the first layer
-    says (several inputs: by the parameter's name); `batch_first`: where `forward` has the batch, by default as its
-    first recurrent layer has it; `samples`: up to how many its own answers are recorded, for the certificate.
+    The model stays as it is: a copy is followed and called.
+
+    Args:
+        module: the model.
+        path: ends in .npz.
+        shape: of one sequence as `forward` takes it, without the axis of the batch; None for any number of samples, as
+            in (None, 3). By default it comes from the first layer. With several inputs: a mapping by parameter name.
+        batch_first: whether the batch is the first axis of `forward`; by default as in its first recurrent layer.
+        samples: up to how many samples the model's own outputs are recorded, for the certificate.
 
     Raises:
-        ConfigError: `path` has another ending, or a shape is to be said.
-        ConversionRefused: its `forward` cannot be followed, fails, or answers otherwise the second time.
+        ConfigError: `path` has another ending, or the shape must be given.
+        ConversionRefused: its `forward` cannot be followed, fails, or returns something else the second time.
     """
     target = Path(path)
     if target.suffix != ENDING:
