@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import keras
 from keras.src.models.functional import Functional
 
+from processor.model.convert.along import RepeatedAlong, for_this_length
 from processor.model.convert.names import functional
 from processor.model.convert.quiet import silence
 from processor.model.convert.refusal import ConversionRefused, Obstacle, in_its_words
@@ -24,6 +25,8 @@ from processor.model.convert.toggles import inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from processor.model.convert.along import Along
 
     Substitute = Callable[[Any], Any]
 
@@ -49,6 +52,11 @@ class Flat:
     paths: dict[int, str]
     closed: dict[int, ConversionRefused]
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a static input goes along with each sample."""
+        return any(isinstance(operation, RepeatedAlong) for operation in self.graph.operations)
+
     def nodes(self) -> Iterator[Any]:
         """The recorded calls: each after those whose tensors it takes, calls of one layer in the order of writing."""
         for depth in sorted(self.graph._nodes_by_depth, reverse=True):
@@ -58,15 +66,16 @@ class Flat:
         return self.paths.get(id(node), str(node.operation.name))
 
 
-def flatten(model: Any, inputs: Any, substitute: Substitute | None = None) -> Flat:
+def flatten(model: Any, inputs: Any, substitute: Substitute | None = None, sequence: Along | None = None) -> Flat:
     """Records the calls of a model on these symbolic inputs (keras.Input tensors, in the model's own structure).
 
-    substitute: takes a layer and gives the one that is called in its place.
+    substitute: takes a layer and gives the one that is called in its place; sequence: of these inputs, where what names
+    its length is to fit any.
 
     Raises:
         ConversionRefused: a model or a layer has code of its own that does not run on symbolic tensors.
     """
-    recorder = _Recorder(substitute or (lambda layer: layer))
+    recorder = _Recorder(substitute or (lambda layer: layer), sequence)
     with silence(), inference():
         outputs = recorder.call_model(model, (inputs,), {}, "")
     flat_inputs, flat_outputs = keras.tree.flatten(inputs), keras.tree.flatten(outputs)
@@ -126,6 +135,7 @@ class _Recorder:
     """Calls models and layers on symbolic tensors, and notes where in the model each recorded call stands."""
 
     substitute: Substitute
+    sequence: Along | None = None
     paths: dict[int, str] = field(default_factory=dict)
     closed: dict[int, ConversionRefused] = field(default_factory=dict)
     depth: int = 0
@@ -188,7 +198,7 @@ class _Recorder:
 
     def record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> Any:
         """One call as it is."""
-        called = self.substitute(operation)
+        called, args = for_this_length(self.substitute(operation), args, self.sequence)
         if args and isinstance(args[0], keras.KerasTensor):
             called = for_any_length(called, args[0].shape)
         outputs = called(*args, **_with_mask(called, args, kwargs))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from processor.model.convert.along import along
 from processor.model.convert.flat import Flat, flatten
 from processor.model.convert.interface import Interface, ModelInput, candidates, inputs_of, outputs_of, shown, symbolic
 from processor.model.convert.refusal import ConversionRefused, Obstacle
@@ -93,9 +94,11 @@ def walk(
     ways = candidates(entries, time_axis) if interface is None else iter([list(interface.entries)])
     refusal, is_timeless, found, flat = None, False, [], None
     for way in ways:
-        if flat is None or any(entry.any_length for entry in way):
+        # The same for all ways, but for what depends on where time lies.
+        if flat is None or any(entry.any_length for entry in way) or flat.repeats:
             with free(model):
-                flat = flatten(model, symbolic(structure, way, -1 if interface is None else None, dtype), copies)
+                inputs = symbolic(structure, way, -1 if interface is None else None, dtype)
+                flat = flatten(model, inputs, copies, along(inputs, way))
             if copies:
                 copies.fill()
         steps = _Walk(model, structure, flat, way, collect)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from processor.model.convert.along import along
 from processor.model.convert.budget import DEFAULT
 from processor.model.convert.interface import symbolic
 from processor.model.convert.names import plain_scopes
@@ -206,7 +207,8 @@ class Reference:
 
     def _make(self, dtype: str | None = None) -> Any:
         entries = [replace(entry, batch_shape=(None, *entry.batch_shape[1:])) for entry in self.interface.entries]
-        return twin(self.model, symbolic(self.structure, entries, -1 if self._at_length else None, dtype), dtype)
+        inputs = symbolic(self.structure, entries, -1 if self._at_length else None, dtype)
+        return twin(self.model, inputs, dtype, None if self._at_length else along(inputs, entries))
 
     def _function(self, other: Any, *, traced: bool = True) -> Callable[[list[Array]], list[Array]]:
         """The model (or its twin) as one TensorFlow function for any rows and samples: a prefix costs no new trace.

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from processor.model.convert.flat import flatten
 from processor.model.convert.refusal import ConversionRefused, Obstacle
 from processor.model.convert.toggles import free
+
+if TYPE_CHECKING:
+    from processor.model.convert.along import Along
 
 
 def precisions(model: Any) -> set[str]:
@@ -43,11 +46,14 @@ class Copies:
             copy.set_weights(layer.get_weights())
 
 
-def twin(model: Any, inputs: Any, dtype: str | None = None) -> Any:
-    """A model of the same calls on these symbolic inputs, that takes a flat list of them; in `dtype`, if given."""
+def twin(model: Any, inputs: Any, dtype: str | None = None, sequence: Along | None = None) -> Any:
+    """A model of the same calls on these symbolic inputs, that takes a flat list of them; in `dtype`, if given.
+
+    sequence: of the inputs, where they may be of any length.
+    """
     copies = Copies(dtype) if dtype else None
     with free(model):
-        graph = flatten(model, inputs, copies).graph
+        graph = flatten(model, inputs, copies, sequence).graph
     if copies:
         copies.fill()
     return graph

@@ -12,6 +12,7 @@ from keras.src.ops import nn, numpy
 import processor
 from model import models
 from processor.model.convert import ConversionRefused, Obstacle, graph, rules
+from processor.model.convert.along import RepeatedAlong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,12 @@ def tokens(look_up: Callable[[Any], Any]) -> Any:
     return models.lively(keras.Model(words, layers.LSTM(2)(look_up(words))))
 
 
+def repeated() -> Any:
+    x, static = keras.Input((4, 2), name="x"), keras.Input((3,), name="static")
+    joined = layers.Concatenate()([x, layers.RepeatVector(4, name="guilty")(static)])
+    return models.lively(keras.Model([x, static], layers.Dense(2)(layers.SimpleRNN(3)(joined))))
+
+
 # The type whose rule is made wrong, how, and a model in which its call is named guilty (where a call can be named).
 CASES: list[tuple[type, Callable[..., Any], Callable[[], Any]]] = [
     (layers.LeakyReLU, a_little, lambda: after_memory(layers.LeakyReLU(name="guilty"))),
@@ -66,6 +73,7 @@ CASES: list[tuple[type, Callable[..., Any], Callable[[], Any]]] = [
         layers.Normalization(mean=0.1, variance=2.0, axis=None, name="guilty"))),
     (layers.Rescaling, a_little, lambda: after_memory(layers.Rescaling(2.0, 0.1, name="guilty"))),
     (layers.TimeDistributed, a_little, lambda: after_memory(layers.TimeDistributed(layers.Dense(3), name="guilty"))),
+    (RepeatedAlong, a_little, repeated),
     (layers.Masking, a_little, lambda: models.sequential(layers.Masking(name="guilty"), layers.LSTM(3))),
     (layers.Embedding, a_little, lambda: tokens(layers.Embedding(5, 3, name="guilty"))),
     (numpy.Take, a_little, lambda: tokens(lambda words: ops.take(ops.ones((5, 3)), words, axis=0))),

@@ -139,3 +139,22 @@ def test_a_declared_step_is_given_the_static_input_with_every_sample(tmp_path: P
     _, state = stepper.step({first: SAMPLES[:, 0], second: PLACES}, stepper.initial_state(3))
     answers, _ = stepper.advance({first: SAMPLES[:, 1:]}, state)
     np.testing.assert_allclose(np.asarray(answers)[:, -1], model([SAMPLES, PLACES]), atol=TOLERANCE)
+
+
+def joined(length: int) -> Any:
+    """A static input repeated for each sample, as it is and behind a layer; and the last sample by its number."""
+    x, static = keras.Input((length, 2), name="x"), keras.Input((3,), name="static")
+    y = layers.Concatenate()([x, layers.RepeatVector(length)(static)])
+    y = layers.LSTM(3, return_sequences=True)(y)
+    y = y + layers.RepeatVector(length)(layers.Dense(3, activation="tanh")(static))
+    y = layers.GRU(3, return_sequences=True)(y)
+    return models.lively(keras.Model([x, static], layers.Dense(1)(y[:, length - 1])))
+
+
+def test_a_static_input_that_is_repeated_for_each_sample(tmp_path: Path) -> None:
+    report = processor.convert(joined(5), tmp_path / "a")
+    assert [spec.static for spec in report.inputs] == [False, True]
+    x, static = models.sequences(3, 7, 2), models.sequences(3, 3, 1)[..., 0]
+    got = np.asarray(processor.load(tmp_path / "a").run({"x": x, "static": static}))
+    for t in (1, 2, 5, 7):
+        np.testing.assert_allclose(got[:, t - 1], joined(t)([x[:, :t], static]), atol=TOLERANCE)

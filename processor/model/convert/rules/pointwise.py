@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from processor.model.convert.activations import is_pointwise_function
+from processor.model.convert.along import RepeatedAlong
 from processor.model.convert.refusal import Obstacle
 from processor.model.convert.rules.base import Call, Flow, InTheWay, Rule, Tensor, rule_for
 from processor.model.convert.rules.equations import time_by_equation
@@ -207,6 +208,22 @@ class LookedUp(Pointwise):
         # Not clipped: LiteRT would make one of its activations of some bounds, and has none for integers.
         found = layer(keras.ops.where(known, tokens, 0))
         return keras.ops.where(keras.ops.expand_dims(known, -1), found, float("nan"))
+
+
+@rule_for(RepeatedAlong)
+class Repeated(Rule):
+    """A static input that goes along with each sample."""
+
+    kind: ClassVar[str] = "static, with each sample"
+
+    def times(self, call: Call) -> tuple[int | None, ...]:
+        vector, sequence = call.flows
+        if not vector.constant or vector.time is not None or sequence.time != call.layer.time:
+            raise InTheWay(Obstacle.NEEDS_FUTURE, "It repeats what is known only after the last sample.")
+        return (1,)
+
+    def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        return [inputs[0]], []
 
 
 def refuse_last_axis(flow: Flow) -> None:
