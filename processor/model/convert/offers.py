@@ -36,14 +36,14 @@ _TOLERANCE: Final = 1e-4
 """What a step may err in a trial. (The certificate is stricter; a mode that is wrong is wrong by more.)"""
 _IN_LITERT: Final = frozenset(
     {
-        "AddV2", "Any", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2", "Const", "Conv2D",
+        "AddV2", "All", "Any", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2", "Const", "Conv2D",
         "DepthwiseConv2dNative", "Equal", "Exp", "ExpandDims", "Fill", "GatherV2", "Greater", "GreaterEqual",
         "Identity", "LeakyRelu", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "MatMul",
-        "Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "Mul", "Neg", "NoOp", "NotEqual", "Pack",
+        "Max", "MaxPool", "Maximum", "Mean", "Min", "Minimum", "Mul", "Neg", "NoOp", "NotEqual", "Pack", "Pad", "PadV2",
         "Placeholder", "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "ResourceGather", "ReverseV2", "Rsqrt",
         "Select", "SelectV2", "Shape", "Sigmoid", "Softmax", "Split", "SplitV", "Sqrt", "Square",
-        "SquaredDifference", "Squeeze", "StridedSlice", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unpack",
-        "ZerosLike",
+        "SquaredDifference", "Squeeze", "StopGradient", "StridedSlice", "Sub", "Sum", "Tanh", "Tile", "Transpose",
+        "Unpack", "ZerosLike",
     }
 )  # fmt: skip
 """Operations that LiteRT was seen to have, in steps that were converted. With any other, a trial converts, too."""

@@ -42,7 +42,7 @@ class OwnLSTM(layers.LSTM):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
 
-def chain(*middle: Any, shape: tuple[int | None, ...] = (7, 3)) -> Any:
+def chain(*middle: Any, shape: tuple[int | None, ...] = (4, 3)) -> Any:
     return keras.Sequential(
         [keras.Input(shape), layers.LSTM(4, return_sequences=True), *middle, layers.LSTM(2), layers.Dense(1)]
     )
@@ -50,12 +50,12 @@ def chain(*middle: Any, shape: tuple[int | None, ...] = (7, 3)) -> Any:
 
 def image(layer: Any) -> Any:
     """Time, frequency, two channels."""
-    return keras.Sequential([keras.Input((7, 16, 2)), layer, layers.TimeDistributed(layers.Flatten()), layers.LSTM(2)])
+    return keras.Sequential([keras.Input((4, 16, 2)), layer, layers.TimeDistributed(layers.Flatten()), layers.LSTM(2)])
 
 
 IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
-    "flatten": (lambda: keras.Sequential([keras.Input((7, 3)), layers.Flatten(name="it")]), Obstacle.COLLECTS_TIME),
-    "reshape": (lambda: chain(layers.Reshape((14, 2), name="it")), Obstacle.COLLECTS_TIME),
+    "flatten": (lambda: keras.Sequential([keras.Input((4, 3)), layers.Flatten(name="it")]), Obstacle.COLLECTS_TIME),
+    "reshape": (lambda: chain(layers.Reshape((8, 2), name="it")), Obstacle.COLLECTS_TIME),
     "bidirectional": (lambda: chain(layers.Bidirectional(layers.LSTM(2, return_sequences=True), name="it")),
                       Obstacle.NEEDS_FUTURE),
     "backwards": (lambda: chain(layers.GRU(2, return_sequences=True, go_backwards=True, name="it")),
@@ -65,8 +65,8 @@ IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
     "conv valid behind too little": (lambda: chain(layers.ZeroPadding1D((1, 0)), layers.Conv1D(2, 3, name="it")),
                                      Obstacle.NO_RULE),
     "conv with strides": (lambda: chain(layers.Conv1D(2, 3, strides=2, padding="causal", name="it"),
-                                        shape=(8, 3)), Obstacle.NO_RULE),
-    "tokens in both directions": (lambda: keras.Sequential([keras.Input((7,)), layers.Embedding(9, 4),
+                                        shape=(4, 3)), Obstacle.NO_RULE),
+    "tokens in both directions": (lambda: keras.Sequential([keras.Input((4,)), layers.Embedding(9, 4),
                                                             layers.Bidirectional(layers.LSTM(2), name="it")]),
                                   Obstacle.NEEDS_FUTURE),
     "padding on the right": (lambda: chain(layers.ZeroPadding1D((1, 1), name="it")), Obstacle.NEEDS_FUTURE),
@@ -88,8 +88,8 @@ IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
     "repeated of two axes": (lambda: image(layers.UpSampling2D((2, 1), name="it")), Obstacle.COLLECTS_TIME),
     "equation over time": (lambda: chain(layers.EinsumDense("btf,tg->bgf", output_shape=(5, 4), name="it")),
                            Obstacle.COLLECTS_TIME),
-    "reshape that mixes": (lambda: image(layers.Reshape((16, 7, 2), name="it")), Obstacle.COLLECTS_TIME),
-    "dense over time": (lambda: keras.Sequential([keras.Input((7, 3)), layers.Permute((2, 1)),
+    "reshape that mixes": (lambda: image(layers.Reshape((16, 4, 2), name="it")), Obstacle.COLLECTS_TIME),
+    "dense over time": (lambda: keras.Sequential([keras.Input((4, 3)), layers.Permute((2, 1)),
                                                   layers.Dense(2, name="it")]), Obstacle.COLLECTS_TIME),
     "masked softmax": (lambda: chain(layers.Masking(), layers.Softmax(name="it")), Obstacle.MASK),
     "repeated": (lambda: chain(layers.UpSampling1D(2, name="it")), Obstacle.COLLECTS_TIME),
@@ -102,16 +102,16 @@ IN_THE_WAY: dict[str, tuple[Callable[[], Any], Obstacle]] = {
     "batch normalization over time": (lambda: chain(layers.BatchNormalization(axis=1, name="it")),
                                       Obstacle.DEPENDS_ON_POSITION),
     "slopes over time": (lambda: chain(layers.PReLU(name="it")), Obstacle.DEPENDS_ON_POSITION),
-    "mean over time": (lambda: chain(layers.Normalization(axis=(1, 2), mean=np.zeros((7, 4)),
-                                                          variance=np.ones((7, 4)), name="it")),
+    "mean over time": (lambda: chain(layers.Normalization(axis=(1, 2), mean=np.zeros((4, 4)),
+                                                          variance=np.ones((4, 4)), name="it")),
                        Obstacle.DEPENDS_ON_POSITION),
-    "scale over time": (lambda: chain(layers.Rescaling(np.ones((7, 4)).tolist(), name="it")),
+    "scale over time": (lambda: chain(layers.Rescaling(np.ones((4, 4)).tolist(), name="it")),
                         Obstacle.DEPENDS_ON_POSITION),
     "custom recurrent layer": (lambda: chain(OwnLSTM(2, return_sequences=True, name="it")), Obstacle.CUSTOM_CODE),
     "custom activation": (lambda: chain(layers.Dense(2, activation=lambda x: x[:, ::-1], name="it")),
                           Obstacle.CUSTOM_CODE),
     "without time": (lambda: keras.Sequential([keras.Input((3,), name="it"), layers.Dense(1)]), Obstacle.NO_TIME_AXIS),
-    "truths": (lambda: keras.Sequential([keras.Input((7, 3), dtype="bool", name="it"), layers.LSTM(2)]),
+    "truths": (lambda: keras.Sequential([keras.Input((4, 3), dtype="bool", name="it"), layers.LSTM(2)]),
                Obstacle.INPUT_TYPE),
     "samples of any size": (lambda: keras.Sequential([keras.Input((None, None, 3), name="it"),
                                                       layers.TimeDistributed(layers.GlobalAveragePooling1D())]),
@@ -130,7 +130,7 @@ def test_the_layer_in_the_way(name: str, tmp_path: Path) -> None:
 
 
 def functional(make: Callable[[Any], Any], **names: Any) -> Any:
-    samples = keras.Input((7, 3), name="samples")
+    samples = keras.Input((4, 3), name="samples")
     return keras.Model(samples, make(samples), **names)
 
 
@@ -146,7 +146,7 @@ GRAPHS: dict[str, tuple[Callable[[Any], Any], Obstacle]] = {
     "sum over time": (lambda x: layers.Dense(1)(ops.sum(x, axis=1)), Obstacle.NEEDS_FUTURE),
     "softmax over time": (lambda x: layers.LSTM(2)(ops.softmax(x, axis=1)), Obstacle.NEEDS_FUTURE),
     "one after the other": (lambda x: layers.LSTM(2)(ops.concatenate([x, x], axis=1)), Obstacle.NEEDS_FUTURE),
-    "numbers for each position": (lambda x: layers.LSTM(2)(x * np.ones((7, 3), np.float32)),
+    "numbers for each position": (lambda x: layers.LSTM(2)(x * np.ones((4, 3), np.float32)),
                                   Obstacle.DEPENDS_ON_POSITION),
     "products of all samples": (lambda x: layers.LSTM(2)(ops.matmul(x, ops.transpose(x, (0, 2, 1)))),
                                 Obstacle.NEEDS_FUTURE),
