@@ -40,8 +40,10 @@ def flattened(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its artifact."""
+    from model.quick import short_certificate
     from processor.model.convert import convert
 
     directory = tmp_path_factory.mktemp("artifacts") / "model"
-    convert(model, directory)
+    with short_certificate():
+        convert(model, directory)
     return directory

@@ -7,18 +7,28 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
+from model.quick import short_certificate
 from processor.cli import app
 from processor.model.artifact import MANIFEST, load_artifact
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
+
+pytestmark = pytest.mark.conversions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shorter_certificate() -> Iterator[None]:
+    with short_certificate():
+        yield
 
 
 def call(*arguments: object) -> Result:
@@ -161,12 +171,23 @@ def test_the_artifact_of_another_model_is_not_replaced_without_a_word(
     assert call("convert", flattened, "-o", place, "--mode", "tumbling").exit_code == 0
 
 
+WITHOUT_TENSORFLOW = """
+import json, sys
+sys.modules["tensorflow"] = None
+from typer.testing import CliRunner
+from processor.cli import app
+for command in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(app, command)
+    print(json.dumps([result.exit_code, result.stdout, result.stderr]))
+"""
+"""Several commands, in one process that cannot import TensorFlow."""
+
+
 def test_places_are_looked_at_before_tensorflow_is_loaded(model: Path, artifact: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['tensorflow'] = None; from processor.cli import main; main()"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for arguments, words in (
+    cases = [
         (["convert", model, "-o", tmp_path / "file" / "out"], "cannot be written"),
         (["convert", model, "-o", tmp_path / "other"], "is not just an artifact"),
         (["convert", model, "-o", "/proc/x"], "cannot be written"),
@@ -174,11 +195,15 @@ def test_places_are_looked_at_before_tensorflow_is_loaded(model: Path, artifact:
         (["convert", model, "-o", tmp_path / "out", "--report", tmp_path / "other"], "report cannot be"),
         (["convert", model, "-o", tmp_path / "out", "--report", tmp_path / "out" / "r.html"], "report cannot be"),
         (["verify", artifact, "--model", model, "--report", tmp_path / "none" / "r.html"], "report cannot be"),
-    ):
-        command = [sys.executable, "-c", code, *map(str, arguments), "--json"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        failure = json.loads(ran.stderr)
-        assert (ran.returncode, failure["exit_code"], ran.stdout) == (2, 2, "")
+    ]
+    commands = [[*map(str, arguments), "--json"] for arguments, _ in cases]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(commands)], capture_output=True, text=True, check=True
+    )
+    for (_, words), line in zip(cases, ran.stdout.splitlines(), strict=True):
+        code, printed, told = json.loads(line)
+        failure = json.loads(told)
+        assert (code, failure["exit_code"], printed) == (2, 2, "")
         assert words in failure["fact"] + failure["cause"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "other"]
 
@@ -213,10 +238,10 @@ def test_nothing_is_cut_where_no_terminal_is(artifact: Path) -> None:
 
 def test_a_locale_without_signs_gets_plain_ones(model: Path, artifact: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "processor", "verify", str(artifact), "--model", str(model)],
+        [sys.executable, "-m", "model.quick", "verify", str(artifact), "--model", str(model)],
         capture_output=True,
         check=True,
-        env={"PATH": "", "LANG": "C"},
+        env={"PATH": "", "LANG": "C", "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert ran.stderr == b""
     assert ran.stdout.isascii()

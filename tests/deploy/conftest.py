@@ -61,7 +61,9 @@ def converter(kitchen: Kitchen) -> Environment:
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import processor
     from model.models import fixed_model
+    from model.quick import short_certificate
 
     directory = tmp_path_factory.mktemp("artifacts") / "model"
-    processor.convert(fixed_model(), directory)
+    with short_certificate():
+        processor.convert(fixed_model(), directory)
     return directory

@@ -24,6 +24,7 @@ from processor.trial.kafka import EmbeddedKafka
 from processor.trial.process import ProcessorProcess
 from processor.trial.reader import read_topic
 
+pytestmark = pytest.mark.conversions
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 LOCKED = set(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE))
 HEAVY = {"tensorflow", "tensorflow-cpu", "keras", "h5py"}

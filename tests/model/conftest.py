@@ -3,11 +3,11 @@ all of them (`shipped_defaults`)."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
+from model.quick import short_certificate
 from processor.model.convert import budget, properties
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ _LONG_RUN, _DEFAULT = properties.LONG_RUN, budget.DEFAULT
 
 @pytest.fixture(scope="session", autouse=True)
 def shorter_long_run() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(properties, "LONG_RUN", properties.SEQUENCE)
-        patch.setattr(budget, "DEFAULT", dataclasses.replace(budget.DEFAULT, sequences=64))
+    with short_certificate():
         yield
 
 

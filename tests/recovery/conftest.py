@@ -12,6 +12,7 @@ from keras import layers
 
 import processor
 from model.models import sequential  # first: it quietens TensorFlow
+from model.quick import short_certificate
 from processor.trial.checker import check_published, input_records, truth_of_sequences
 from processor.trial.load import everything, produce
 from processor.trial.oracle import Rules, expected
@@ -51,7 +52,8 @@ def truth() -> Callable[[Any], Any]:
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("artifacts") / "s2"
-    processor.convert(small_model(every_step=False), directory)
+    with short_certificate():
+        processor.convert(small_model(every_step=False), directory)
     return directory
 
 

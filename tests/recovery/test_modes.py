@@ -16,6 +16,7 @@ from keras import layers
 
 import processor
 from model import models
+from model.quick import short_certificate
 from processor.trial.checker import check_published, input_records, truth_of_prefixes
 from processor.trial.load import Event, everything, produce, send
 from processor.trial.oracle import Expected, Rules, expected
@@ -87,7 +88,8 @@ def test_a_model_with_flatten_killed_again_and_again(
     chain = [layers.LSTM(6, return_sequences=True), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
     model = models.sequential(*chain, shape=(LENGTH, 3))
     artifact = tmp_path / "artifact"
-    processor.convert(model, artifact, mode=mode)
+    with short_certificate():
+        processor.convert(model, artifact, mode=mode)
     source = topic("input", partitions=PARTITIONS)
     produce(kafka.bootstrap_servers, source, everything(seed=9, events=4000, keys=60, partitions=PARTITIONS, step_ms=5))
     deployment = Deployment(kafka, artifact, source, name("g"), tmp_path, dict(SETTINGS))
@@ -125,7 +127,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     heads = {"chance": layers.Dense(1, "sigmoid")(memory), "kind": layers.Dense(3, "softmax")(memory)}
     model = models.lively(keras.Model({"word": word, "image": image, "numbers": numbers}, heads))
     artifact = tmp_path_factory.mktemp("mixed") / "artifact"
-    processor.convert(model, artifact)
+    with short_certificate():
+        processor.convert(model, artifact)
     return model, artifact
 
 
@@ -186,7 +189,8 @@ def test_a_static_input_killed_again_and_again(
     chance = layers.Dense(1, activation="sigmoid")(layers.Concatenate()([memory, place]))
     model = models.lively(keras.Model([x, place], chance))
     artifact = tmp_path / "artifact"
-    processor.convert(model, artifact, mode=mode, length=LENGTH if mode == "tumbling" else None)
+    with short_certificate():
+        processor.convert(model, artifact, mode=mode, length=LENGTH if mode == "tumbling" else None)
     source = topic("input", partitions=PARTITIONS)
     inputs = (Input("x", (3,)), Input("place", (2,), static=True))
     load = everything(seed=11, events=4000, keys=60, inputs=inputs, partitions=PARTITIONS, step_ms=5)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from processor.trial.kafka import EmbeddedKafka
 
+pytestmark = pytest.mark.conversions
 PAGE = Path(__file__).parents[2] / "docs" / "voice.md"
 TOLERANCE = 1e-5
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import processor
+from model.quick import short_certificate
 from processor.trial.load import everything, produce
 from recovery.conftest import SETTINGS, small_model
 from recovery.deployment import PARTITIONS
@@ -50,14 +51,16 @@ def another_truth() -> Callable[[Any], Any]:
 @pytest.fixture(scope="session")
 def reset_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("reset-artifacts") / "model"
-    processor.convert(small_model(every_step=False), directory)
+    with short_certificate():
+        processor.convert(small_model(every_step=False), directory)
     return directory
 
 
 @pytest.fixture(scope="session")
 def another_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("reset-artifacts") / "another"
-    processor.convert(another_model(every_step=False), directory)
+    with short_certificate():
+        processor.convert(another_model(every_step=False), directory)
     return directory
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import processor
 from model.models import fixed_model, lively  # first: it quietens TensorFlow
+from model.quick import short_certificate
 from processor import failpoints
 from processor.cli import app
 from processor.errors import ConfigError, Unavailable
@@ -56,7 +57,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("artifact") / "a"
-    processor.convert(model, directory)
+    with short_certificate():
+        processor.convert(model, directory)
     return directory
 
 
@@ -88,6 +90,7 @@ def test_a_few_rounds_on_an_artifact_of_ones_own(
     assert not (tmp_path / "sandbox").exists()
 
 
+@pytest.mark.rotated(kind="the end of a trial")
 def test_an_end_while_the_broker_is_stopped(embedded_kafka_installed: None, artifact: Path, tmp_path: Path) -> None:
     running = Running(tmp_path, "torture", "--artifact", str(artifact), "--only", "broker-paused", "--rate", "200")
     try:
@@ -414,7 +417,8 @@ def test_keras_judges_every_head_of_a_model(samples: Topic, tmp_path: Path) -> N
     heads = [keras.layers.Dense(1, name="chance")(seen), keras.layers.Dense(2, name="place")(seen)]
     model = lively(keras.Model(series, heads))
     model.save(tmp_path / "heads.keras")
-    processor.convert(model, tmp_path / "heads")
+    with short_certificate():
+        processor.convert(model, tmp_path / "heads")
     loaded, stepper = load_artifact(tmp_path / "heads"), processor.load(tmp_path / "heads")
     wanted = expected(input_records(samples), rules_of(loaded, **SETTINGS))
     truth = keras_check(tmp_path / "heads.keras", loaded)(wanted)
