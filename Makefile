@@ -5,17 +5,24 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Of the tests: one more than cores, for a third of the time they wait for Kafka; four at the most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test bench site lint types lock check clean help
+.PHONY: demo test test-fast test-all bench site lint types lock check clean help
 
 help:            ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)   ## the main job on this machine: train, convert, run, kill, compare
 	@$(BIN)/processor demo
 
-test: $(READY)   ## all tests, against a real Kafka, on all cores
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+test: $(READY)   ## the tests, against a real Kafka, on all cores; the slowest kinds take turns, by the commit
+	@$(PYTEST) --rotate
+
+test-fast: $(READY)  ## what needs no broker and converts no model: under two minutes
+	@$(PYTEST) -m "not kafka and not conversions"
+
+test-all: $(READY)  ## all tests, those that take turns, too
+	@$(PYTEST)
 
 bench: $(READY)  ## the speed, against the bare Kafka client (about an hour on a quiet machine)
 	@$(BIN)/python -m benchmarks

@@ -19,7 +19,7 @@ from protocol.brokers import Broker, RealBroker, abstract_broker
 from protocol.stand_ins import OUTSIDE, replaced
 
 
-@pytest.fixture(params=["abstract", "real"])
+@pytest.fixture(params=["abstract", pytest.param("real", marks=pytest.mark.kafka)])
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     if request.param == "abstract":
         with replaced(OUTSIDE):

@@ -1,7 +1,7 @@
 """Brokers die, stall, come back and move their leaders; the output is an undisturbed run's.
 
 Each cluster here is of this file alone: nobody may touch the one that the other tests share. An outage is slow to make,
-so that several groups go through the same one.
+so that several groups go through the same one, and the tests take turns (tests/rotation.py).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def release(*points: tuple[Deployment, str]) -> None:
         deployment.release(point)
 
 
+@pytest.mark.rotated(keep=2, kind="outages of brokers")
 def test_the_broker_is_killed_and_started_again_while_events_are_stepped_and_in_the_middle_of_commits(
     one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
@@ -99,6 +100,7 @@ def test_the_broker_is_killed_and_started_again_while_events_are_stepped_and_in_
         deployment.must_equal(reference)
 
 
+@pytest.mark.rotated(keep=2, kind="outages of brokers")
 def test_a_broker_away_for_longer_than_the_budget_ends_the_process_for_a_restart(
     one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_broker_away_for_longer_than_the_budget_ends_the_process_for_a_restart
         deployment.must_equal(reference)
 
 
+@pytest.mark.rotated(keep=2, kind="outages of brokers")
 def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
     one_broker: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:
@@ -145,6 +148,7 @@ def test_the_broker_is_paused_for_less_than_a_session_and_for_more(
     deployment.must_equal(reference)
 
 
+@pytest.mark.rotated(keep=2, kind="outages of brokers")
 def test_a_broker_that_hangs_shows_within_seconds_and_the_budget_is_kept(
     one_broker: EmbeddedKafka, deployments: Houses
 ) -> None:
@@ -178,6 +182,7 @@ def wait_in_sync(cluster: EmbeddedKafka) -> None:
     wait_until(is_in_sync, "replicas are missing")
 
 
+@pytest.mark.rotated(keep=2, kind="outages of brokers")
 def test_one_of_three_brokers_is_down_and_leaders_move(
     kafka: EmbeddedKafka, three_brokers: EmbeddedKafka, deployments: Houses, reference: Reference
 ) -> None:

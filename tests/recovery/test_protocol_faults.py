@@ -166,6 +166,7 @@ def run(deployment: Deployment, proxy: Proxy, process: ProcessorProcess) -> None
         time.sleep(0.05)
 
 
+@pytest.mark.rotated(keep=4)
 @pytest.mark.parametrize("story", STORIES)
 def test_it_reads_as_if_nothing_had_happened(
     deployment: Deployment, reference: Reference, kafka: EmbeddedKafka, story: str

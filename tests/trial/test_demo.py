@@ -60,6 +60,7 @@ def test_the_demo_kills_twice_and_loses_nothing(demo: Running) -> None:
     demo.must_have_left_nothing()
 
 
+@pytest.mark.rotated(kind="the end of a trial")
 def test_ctrl_c_while_the_broker_starts(demo: Running) -> None:
     deadline = time.monotonic() + 120
     while not list(demo.temporary.glob("processor-demo-*/kafka/node-1/data/meta.properties")):
@@ -72,6 +73,7 @@ def test_ctrl_c_while_the_broker_starts(demo: Running) -> None:
     demo.must_have_left_nothing()
 
 
+@pytest.mark.rotated(kind="the end of a trial")
 def test_an_end_under_load(demo: Running) -> None:
     demo.read_until("SIGKILL")
     demo.popen.send_signal(signal.SIGTERM)

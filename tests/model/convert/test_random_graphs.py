@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.mark.rotated(keep=2)
 @pytest.mark.parametrize("part", range(4))  # which may be drawn in several processes
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
