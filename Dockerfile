@@ -53,10 +53,9 @@ CMD ["convert", "--help"]
 
 FROM image AS runtime
 COPY --from=runtime-environment /opt/processor /opt/processor
-COPY deploy/healthcheck.py /opt/processor/healthcheck.py
 # The states of this process alone: a volume for each process, never one for several.
 VOLUME ["/var/lib/processor"]
 EXPOSE 9108
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["python", "/opt/processor/healthcheck.py"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["python", "-m", "processor.runtime.health", "/etc/processor/processor.toml"]
 CMD ["run", "-c", "/etc/processor/processor.toml"]

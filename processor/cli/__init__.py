@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli import broker, demonstration, models, resetting, running, settings, torture
+from processor.cli import broker, demonstration, models, resetting, running, settings, torture, watching
 from processor.cli.failing import RefusingGroup
 from processor.cli.output import flush_answers, prepare_streams
 from processor.version import __version__
@@ -46,6 +46,7 @@ def _options(
 
 models.register(app)
 running.register(app)
+watching.register(app)
 resetting.register(app)
 settings.register(app)
 broker.register(app)

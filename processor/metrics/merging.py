@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from processor.metrics.page import Series, series_of
 from processor.metrics.table import PREFIX, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from prometheus_client import Metric
-    from prometheus_client.samples import Sample
 
 _LABEL: Final = "process"
 _STARTED: Final = "process_start_time_seconds"
 _SUMMED_GAUGES: Final = frozenset(PREFIX + spec.name for spec in TABLE if spec.is_sum)
-
-Series = tuple[str, tuple[tuple[str, str], ...]]  # a sample's name and labels
 
 
 class Merged:
@@ -38,10 +36,8 @@ class Merged:
 
     def take(self, process: int, page: str) -> None:
         """A page of a process."""
-        samples: dict[Series, float] = {}
-        for family in text_string_to_metric_families(page):
-            self._families[family.name] = family
-            samples.update({_series(sample): sample.value for sample in family.samples})
+        samples = series_of(page)
+        self._families |= {family.name: family for family in text_string_to_metric_families(page)}
         former = self._now.get(process, {})
         if self._has_restarted(process, former, samples):
             ended = self._before[process]
@@ -51,7 +47,7 @@ class Merged:
         self._now[process] = samples
 
     def _has_restarted(self, process: int, former: Mapping[Series, float], samples: Mapping[Series, float]) -> bool:
-        began = samples.get((_STARTED, ()))
+        began = samples.get(Series(_STARTED))
         known, self._began[process] = self._began.get(process, began), began
         if began is not None:
             return known != began
@@ -71,9 +67,9 @@ class Merged:
         for process, samples in sorted(self._now.items()):
             for (name, labels), value in samples.items():
                 if self._is_summed(name):
-                    summed[name, labels] += value
+                    summed[Series(name, labels)] += value
                 else:
-                    each[name, ((_LABEL, str(process)), *labels)] = value
+                    each[Series(name, ((_LABEL, str(process)), *labels))] = value
             for series, value in self._before[process].items():
                 summed[series] += value
         return "".join(self._shown({**summed, **each}))
@@ -102,10 +98,6 @@ class Merged:
 
     def _keeps_counting(self, series: Series) -> bool:
         return self._is_summed(series[0]) and series[0] not in _SUMMED_GAUGES
-
-
-def _series(sample: Sample) -> Series:
-    return sample.name, tuple(sample.labels.items())
 
 
 def _escaped(text: str, *, quotes: bool = True) -> str:

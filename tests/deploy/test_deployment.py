@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from processor.trial.kafka import EmbeddedKafka
 
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 SETTINGS = ROOT / "deploy" / "processor.toml"
-HEALTHCHECK = ROOT / "deploy" / "healthcheck.py"
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +103,3 @@ def test_the_example_shows_every_setting_with_its_meaning_and_default(tmp_path: 
             if shown[section][name] != field.get_default(call_default_factory=True):
                 different.add(f"{section}.{name}")
     assert different == {"model.artifact", "kafka.bootstrap_servers", "state.directory", "http.listen"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "file", "asked"),
-    [
-        ({}, "", "127.0.0.1:9108"),
-        ({}, '[http]\nlisten = "0.0.0.0:1"', "127.0.0.1:1"),
-        ({}, '[http]\nlisten = "[::]:1"', "[::1]:1"),
-        ({"PROCESSOR_HTTP__LISTEN": "127.0.0.1:2"}, '[http]\nlisten = "0.0.0.0:1"', "127.0.0.1:2"),
-    ],
-)
-def test_the_health_check_asks_where_the_processor_listens(
-    environment: dict[str, str], file: str, asked: str, tmp_path: Path
-) -> None:
-    (tmp_path / "processor.toml").write_text(file, encoding="utf-8")
-    command = [sys.executable, "-c", f"import runpy; m = runpy.run_path({str(HEALTHCHECK)!r}); "]
-    command[-1] += "from pathlib import Path; print(m['asked_at'](m['listening_at'](Path('processor.toml'))))"
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PROCESSOR_")}
-    done = subprocess.run(command, cwd=tmp_path, env=own | environment, capture_output=True, text=True)
-    assert done.stdout.strip() == asked, done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -39,6 +41,16 @@ def metrics(process: ProcessorProcess) -> dict[str, float]:
     }
 
 
+def watched(process: ProcessorProcess) -> dict[str, Any]:
+    """What `processor top` prints, for programs and for people."""
+    command = [sys.executable, "-m", "processor", "top", "--once", "--at", f"127.0.0.1:{process.port}"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert page.startswith("ready")
+    assert "running" in page
+    shown: dict[str, Any] = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    return shown
+
+
 def test_a_process_dies_then_the_supervisor_and_the_bytes_are_the_same(
     fed: Fed, reference: tuple[Topic, Topic]
 ) -> None:
@@ -54,6 +66,10 @@ def test_a_process_dies_then_the_supervisor_and_the_bytes_are_the_same(
     assert before["processor_processes[running]"] == 2
     assert before["process_start_time_seconds[0]"] > 0
     assert before["process_start_time_seconds[1]"] > 0
+    shown = watched(both)
+    assert shown["ready"] is True
+    assert shown["status"]["partitions"].keys() == status(both)["partitions"].keys()
+    assert shown["predictions_per_second"] >= 0
     one = members(both)[1]
     one.kill()
     fed.feed(8)
