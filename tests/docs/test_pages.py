@@ -22,7 +22,9 @@ from processor.trial.torture.schedule import TABLE
 from processor.types import Reason
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "deploy/README.md", "schemas/README.md")
+]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
