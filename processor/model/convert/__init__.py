@@ -129,7 +129,7 @@ def verify(
         directory: the artifact.
         model: the trained model, as `convert` takes it.
         examples: your sequences, as `convert` takes them. With an array `labels` beside them (in an .npz or a mapping),
-            the report also tells how good the step and the model are.
+            the report also contains how good the step and the model are.
         time_axis, progress, thorough, weights, imports: as `convert` takes them.
 
     Returns:

@@ -104,7 +104,7 @@ class Errors:
 def span(artifact: Artifact, t: int) -> tuple[int, int] | None:
     """The samples (start, stop) that the trained model has to be given for the answer after sample t.
 
-    None where that answer is not said to be the trained model's own.
+    None where that prediction is not claimed to be the trained model's own.
     """
     length = artifact.length
     if artifact.mode == "window":
@@ -245,7 +245,7 @@ def long_run(
     if not rounding and errors.until(middle) <= tolerance:
         remark = (
             f"After {last} samples the step is up to {error:.1e} from the model, and after {middle} within the "
-            "tolerance. Whether that is the model's own rounding cannot be told: it has no float64 twin."
+            "tolerance. Whether that is the model's own rounding cannot be measured: it has no float64 twin."
         )
         return Finding("the long run", True, f"up to {middle} samples", errors.until(middle)), errors, remark
     if error > OWN_ROUNDINGS * rounding:
@@ -268,7 +268,7 @@ def extremes(
 ) -> tuple[Finding | None, str]:
     """Samples far from all that the model was trained on: the step errs with the model, as far as rounding goes.
 
-    Where the step has no number, nothing wrong is published: that is told, and is no failure.
+    Where the step has no number, nothing wrong is published: that is reported, and is no failure.
     """
     interface = subject.sequences.interface
     if not any(entry.spec.dtype == "float32" for entry in interface.entries):
@@ -293,17 +293,19 @@ def extremes(
 
 
 def first_wrong_layer(built: Built, subject: Subject, tolerance: float) -> str | None:
-    """The first call in the graph whose output is not the model's own, for a report that says where it went wrong."""
+    """The first call in the graph whose output is not the model's own, for a report of where it went wrong."""
     graph = built.graph
     if graph is None or graph.collected:
         return None
     machine = stepped(built.machine)
     sequences = subject.sequences.part(0, min(8, subject.sequences.length, built.length or 8))
-    judged = walk(
+    original = walk(
         built.model, interface=graph.interface, dtype=None if precisions(built.model) == {"float32"} else "float32"
     )
-    pairs = list(zip(graph.calls, judged.calls, strict=True))
-    inside = functional([judged.tensors[n] for n in judged.inputs], [judged.tensors[c.targets[0]] for _, c in pairs])
+    pairs = list(zip(graph.calls, original.calls, strict=True))
+    inside = functional(
+        [original.tensors[n] for n in original.inputs], [original.tensors[c.targets[0]] for _, c in pairs]
+    )
     with free(built.model):
         known = inside([tf.cast(x, t.dtype) for x, t in zip(sequences.whole(), inside.inputs, strict=True)])
     known = [np.asarray(keras.ops.cast(y, "float32")) for y in keras.tree.flatten(known)]

@@ -119,7 +119,7 @@ def certify(
 
     `described`: the PyTorch model that the trained model was made from.
 
-    Where the certificate did not pass, `failure` says why, and no file may be written.
+    Where the certificate did not pass, `failure` contains the reason, and no file may be written.
     """
     certificate = Certificate(draft.tolerance, truth.source)
     lengths = accuracy.lengths_to_compare(draft, built.interface.length)
@@ -314,7 +314,7 @@ def _remark(subject: Subject, errors: Errors, certificate: Certificate) -> None:
     with np.errstate(invalid="ignore", over="ignore"):
         if float(np.ptp(np.stack([*flat.values()]))) < 100 * certificate.tolerance:
             certificate.remarks.append(
-                "The answers hardly depend on the samples, so agreement says little: is it trained?"
+                "The answers hardly depend on the samples, so agreement means little: is it trained?"
             )
     # Whether static inputs are held matters at a sequence's first sample alone: that has a check of its own.
     kept = [slot.name for slot in subject.artifact.static_slots.values()]

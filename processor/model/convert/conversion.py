@@ -20,7 +20,7 @@ from processor.model.convert.beyond import apart, trained_length
 from processor.model.convert.budget import DEFAULT, Budget, budget_of, sample_bytes
 from processor.model.convert.certificate import Certificate, certify
 from processor.model.convert.flat import untouched
-from processor.model.convert.labels import judge
+from processor.model.convert.labels import accuracy_on_labels
 from processor.model.convert.loading import Loaded, load
 from processor.model.convert.memory import memory_is_enough, refuse_too_large
 from processor.model.convert.modes import build, check_mode, layers_of
@@ -50,7 +50,7 @@ _COPIES_BUILDING: Final = 8
 """As many copies of the weights are held, about, while TensorFlow and LiteRT build the step graph."""
 
 _GREATEST_TOLERANCE: Final = 0.5
-"""The most that is advised: above it, an answer says nothing."""
+"""The most that is advised: above it, a prediction means nothing."""
 
 
 @plain_scopes()
@@ -94,7 +94,7 @@ def convert_model(
                 budget = budget_of(thorough=thorough).after(building, size)
                 truth = _truth(built, draft, budget)
                 draft, certificate = certify(draft, built, truth, given, budget, progress, loaded.described)
-                certificate.labels = judge(draft, truth, examples, built.interface)
+                certificate.labels = accuracy_on_labels(draft, truth, examples, built.interface)
                 certificate.apart = apart(built, draft.trained_length, given, time_axis)
             if not certificate.passed:
                 raise _not_exact(_report(draft, loaded, certificate, None, began), certificate)
@@ -154,7 +154,7 @@ def verify_model(
             ("outputs", artifact.outputs, built.interface.outputs),
             ("state", artifact.layout, step.layout),
         ):
-            # Names may differ: Keras numbers the layers of each process anew.
+            # Names may differ: Keras numbers the layers of each process from the start.
             if [(thing.shape, thing.dtype) for thing in mine] != [(thing.shape, thing.dtype) for thing in its]:
                 raise NotThisModel(
                     f"The artifact {directory} was not made from this model.",
@@ -167,14 +167,14 @@ def verify_model(
         budget = budget_of(thorough=thorough).after(time.perf_counter() - began, _size(loaded.model))
         truth = _truth(built, checked, budget)
         checked, certificate = certify(checked, built, truth, given, budget, progress, loaded.described)
-        certificate.labels = judge(checked, truth, examples, built.interface)
+        certificate.labels = accuracy_on_labels(checked, truth, examples, built.interface)
         checked = replace(checked, trained_length=trained_length(built, time_axis))
         certificate.apart = apart(built, checked.trained_length, given, time_axis)
     report = _report(replace(checked, inputs=artifact.inputs), loaded, certificate, Path(directory), began)
     if not certificate.passed:
         failure = certificate.failure
         raise NotThisModel(
-            f"The artifact {directory} does not say what this model says.",
+            f"The artifact {directory} does not predict what this model predicts.",
             f"{failure.name}: {failure.detail}." if failure else "",
             "Convert the model again; if it was trained further since, the artifact is of its former self.",
             report,
@@ -325,7 +325,7 @@ def _not_exact(report: Report, certificate: Certificate) -> ConversionRefused:
             options = {"tolerance": min(enough, _GREATEST_TOLERANCE)}
             remedies = [Again(options, "Allow what float32 costs this model, if that is good enough")]
     return ConversionRefused(
-        f"The step graph of {report.model!r} does not say what the trained model says.",
+        f"The step graph of {report.model!r} does not predict what the trained model predicts.",
         layer=certificate.wrong_layer or report.model,
         reason=Obstacle.NOT_EXACT,
         cause=cause,

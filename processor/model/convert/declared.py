@@ -1,4 +1,4 @@
-"""A step that the user declares: for models whose graph cannot be followed, judged by the certificate like any other.
+"""A step that the user declares: for models whose graph cannot be followed, checked by the certificate like any other.
 
 The model's class has two methods beside `call`:
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def declares(model: Any) -> bool:
-    """Whether the class of a model says itself how it is stepped."""
+    """Whether the class of a model declares how it is stepped."""
     return all(callable(getattr(type(model), name, None)) for name in ("step", "initial_state"))
 
 

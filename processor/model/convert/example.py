@@ -45,7 +45,7 @@ class Trained:
 def train(path: Path, seed: int = 1, epoch_done: Callable[[int, int], None] | None = None) -> Trained:
     """Trains the model on synthetic windows and saves it as `path` (a `.keras` file).
 
-    epoch_done: told after every epoch how many are done, and of how many.
+    epoch_done: called after every epoch with how many are done, and of how many.
 
     Raises:
         ConfigError: Keras or TensorFlow is not installed.
@@ -72,7 +72,7 @@ def train(path: Path, seed: int = 1, epoch_done: Callable[[int, int], None] | No
 
 
 def at_every_step(trained: Trained) -> Answers:
-    """What Keras says after every sample of whole sequences: {input: [rows, T, 3]} -> [rows, T, 1], for any T.
+    """What Keras predicts after every sample of whole sequences: {input: [rows, T, 3]} -> [rows, T, 1], for any T.
 
     The same layers with the same weights, but for `return_sequences` in the last LSTM: nothing of the converter is in
     it. That it is the trained model is tried on windows of the trained length.

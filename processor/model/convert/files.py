@@ -16,7 +16,7 @@ def read_arrays(given: Any, form: str) -> Any:
     """What was given as it is, or what the file of that path holds: an array, or a dict of arrays. No code is run.
 
     Raises:
-        ConfigError: there is no such file, or it holds no arrays; `form` says what is wanted.
+        ConfigError: there is no such file, or it holds no arrays; `form` describes what is wanted.
     """
     if not isinstance(given, str | os.PathLike):
         return given

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MOST_DEPTH: Final = 32
 _DECLARE: Final = (
     "Declare its step: give the model's class the methods initial_state() and step(features, state), see "
-    "docs/converter.md; the certificate then judges them."
+    "docs/converter.md; the certificate then checks them."
 )
 
 
@@ -227,7 +227,7 @@ class _Recorder:
         except ConversionRefused:
             raise
         except Exception as error:  # whatever the code of a user raises is about that code
-            raise not_followed(owner, f"Run on symbolic tensors, it says: {in_its_words(error)}") from error
+            raise not_followed(owner, f"Run on symbolic tensors, it raises: {in_its_words(error)}") from error
         found = self.run_graph(inside, flat, prefix)
         return keras.tree.pack_sequence_as(outputs, found)
 
@@ -247,7 +247,7 @@ def is_opened(operation: Any) -> bool:
 def _with_mask(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keras fills in the mask of a layer's input by itself, and does not always record that it did.
 
-    It does so for a layer that takes tensors for one parameter alone: an LSTM that is given initial states, too, heeds
+    It does so for a layer that takes tensors for one parameter alone: an LSTM that is given initial states, too, uses
     no mask but one that it is called with.
     """
     if not getattr(layer, "_call_has_mask_arg", False) or kwargs.get("mask") is not None or len(args) != 1:
@@ -283,7 +283,7 @@ def not_followed(owner: Any, why: str) -> ConversionRefused:
         f"Write call() of {type(owner).__name__} with layers and keras.ops alone, on tensors of any batch and length.",
         _DECLARE
         if what == "model"
-        else f"Register a rule for {type(owner).__name__}, see docs/converter.md; the certificate then judges it.",
+        else f"Register a rule for {type(owner).__name__}, see docs/converter.md; the certificate then checks it.",
     ]
     return ConversionRefused(
         f"The {what} {owner.name!r} ({type(owner).__name__}) has code of its own that cannot be followed.",

@@ -22,7 +22,7 @@ _MOST_BYTES: Final = 8 << 20
 
 
 def _with_numbers(subject: Subject, sequences: Sequences) -> list[int]:
-    """Rows whose every answer is a number: a golden NaN could not be told from a broken one."""
+    """Rows whose every prediction is a number: a golden NaN would look like a broken one."""
     engine, good = subject.engine(), np.ones(sequences.rows, bool)
     state = engine.initial_state(sequences.rows)
     for t in range(sequences.length):

@@ -82,7 +82,7 @@ def walk(
 ) -> Graph:
     """The calls of a model, each with its rule.
 
-    time_axis: where time lies in the inputs, where that is to be said; collect: how many samples a layer is given at
+    time_axis: where time lies in the inputs, where it is given; collect: how many samples a layer is given at
     once that needs them all (None: it is in the way); dtype: of copies of the layers that compute in it, in their
     place; interface: that of an earlier walk, whose decisions stand and whose length does not.
 
@@ -105,7 +105,7 @@ def walk(
         try:
             graph = steps.run()
         except ConversionRefused as refused:
-            # Where no time at all comes first, a way that at least one layer took says more.
+            # Where no time at all comes first, an axis that at least one layer took explains more.
             if refusal is None or (is_timeless and steps.calls):
                 refusal, is_timeless = refused, all(entry.time is None for entry in way)
             continue
@@ -215,7 +215,7 @@ class _Walk:
             refusal = _refused(node.operation, path, obstacle)
             if isinstance(node.operation, keras.layers.Layer):
                 raise refusal from None
-            # An operation may only make a mask that nothing heeds: it is refused where its result is used.
+            # An operation may only make a mask that nothing uses: it is refused where its result is used.
             for tensor in node.outputs:
                 self._number(tensor, refusal)
             return
@@ -255,7 +255,7 @@ class _Walk:
         """The call with its rule."""
         timed = [flow for flow in call.flows if flow.time is not None]
         kind = kind_of(call.layer)
-        # The engine would stop at a token that there is none of, so an Embedding has its rule without time, too.
+        # The engine would stop at a token outside of the vocabulary, so an Embedding has its rule without time, too.
         is_own = kind in RULES and (kind is layers.Embedding or not kind.__module__.startswith("keras."))
         if not timed and not is_own:
             return replace(call, rule=RULES_WHOLE)

@@ -29,8 +29,8 @@ _INTEGERS: Final = ("int8", "int16", "int32", "int64", "uint8", "uint16")
 class ModelInput:
     """One input: its spec, the model's own shape and type, and the axis of time in it (None: static).
 
-    vocabulary: how many tokens it knows, where it is one of tokens; missing: the number that says that a sample is
-    missing, where the model heeds one; any_length: the shape is that of some call, whose length says nothing.
+    vocabulary: how many tokens it knows, where it is one of tokens; missing: the number that marks a sample as
+    missing, where the model uses one; any_length: the shape is that of some call, whose length means nothing.
     """
 
     spec: TensorSpec
@@ -210,7 +210,7 @@ def _given_axes(entries: list[ModelInput], given: TimeAxis) -> dict[str, int]:
     for name, axis in axes.items():
         if name not in ranks or isinstance(axis, bool) or not 1 <= axis < ranks[name]:
             raise ConfigError(
-                f"The axis of time {axis!r} of the input {name!r} is none.",
+                f"The axis of time {axis!r} of the input {name!r} does not exist.",
                 f"The inputs are {', '.join(f'{n} with {r} axes' for n, r in ranks.items())}; axis 0 is the batch.",
                 "Name an axis from 1 on, or leave it to be found.",
             )

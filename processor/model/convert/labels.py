@@ -25,7 +25,9 @@ _FORM: Final = "Labels are one number or one class for each sequence, named 'lab
 _AT_ONCE: Final = 1024
 
 
-def judge(artifact: Artifact, truth: Reference, examples: Any, interface: Interface) -> dict[str, Any] | None:
+def accuracy_on_labels(
+    artifact: Artifact, truth: Reference, examples: Any, interface: Interface
+) -> dict[str, Any] | None:
     """What the step and the trained model make of labelled sequences, or None where there are no labels.
 
     The answer after the last sample of each sequence counts: the share of right classes, or the mean distance from

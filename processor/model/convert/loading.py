@@ -144,7 +144,7 @@ def _made(described: Description, name: str, source: str) -> Loaded:
 def _load_saved(saved: Saved) -> Loaded:
     """A model whose description was read: nothing of it is built before it was looked through."""
     if not isinstance(saved.config, dict) and not (saved.is_old and isinstance(saved.config, list)):
-        raise unreadable(saved.path, "Its description of the model is none.", SAVE_AGAIN)
+        raise unreadable(saved.path, "Its description of the model is not one.", SAVE_AGAIN)
     refuse_code(saved.config, str(saved.path))
     refuse_sizes(saved.config, str(saved.path))
     load = _rebuilt if saved.is_old else _by_keras
@@ -159,7 +159,7 @@ def _load_saved(saved: Saved) -> Loaded:
         unknown = unknown_name(str(error))
         if unknown:
             raise not_known(str(saved.path), unknown, unknown, Obstacle.UNREADABLE) from error
-        raise unreadable(saved.path, f"Keras says: {in_its_words(error)}", SAVE_AGAIN) from error
+        raise unreadable(saved.path, f"Keras reports: {in_its_words(error)}", SAVE_AGAIN) from error
     if not isinstance(model, keras.Model):
         raise unreadable(saved.path, f"It holds a {type(model).__name__}, no model.", SAVE_AGAIN)
     return Loaded(model, str(saved.path), repairs)

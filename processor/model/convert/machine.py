@@ -60,7 +60,7 @@ class Stepped:
             mine = [pieces.pop(0) for _ in call.pieces]
             outputs, remembered = call.rule.step(call, [values[number] for number in call.sources], mine)
             for number, output in zip(call.targets, outputs, strict=True):
-                # A layer that is called as it is would heed the mask that another hung on its input.
+                # A layer that is called as it is would use the mask that another hung on its input.
                 keras.src.backend.set_keras_mask(output, None)
                 values[number] = output
             after += remembered

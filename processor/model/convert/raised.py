@@ -34,7 +34,7 @@ _CHATTER: Final = re.compile(
 
 @contextlib.contextmanager
 def refused_where_it_raises(model: Any) -> Iterator[None]:
-    """Whatever other people's code raises inside is a refusal of the model, with the layer where that can be told.
+    """Whatever other people's code raises inside is a refusal of the model, with the layer where it is known.
 
     Raises:
         ConversionRefused: it raised; its own exception is the cause.
@@ -83,7 +83,7 @@ def _refused(model: Any, error: Exception) -> ConversionRefused:
 
 def _without_chatter(error: Exception) -> Exception:
     """The same words without where TensorFlow and Keras were when they stopped."""
-    return ValueError(_CHATTER.sub("", str(error)).strip() or "it says no more")
+    return ValueError(_CHATTER.sub("", str(error)).strip() or "it gives no reason")
 
 
 def _layer_in(text: str, model: Any) -> str | None:

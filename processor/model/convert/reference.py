@@ -1,4 +1,4 @@
-"""What the trained model says: the one measure of the step graph.
+"""What the trained model predicts: the one measure of the step graph.
 
 A model of another precision than float32 or float64 is stepped in float32, so its float32 twin is the measure of the
 step, and the model itself is held against it by its own precision.
@@ -76,7 +76,7 @@ class Reference:
 
     @property
     def is_model(self) -> bool:
-        """Whether the judge is the very model as Keras runs it, or has to be held against that."""
+        """Whether the reference is the very model as Keras runs it, or has to be compared with that."""
         return self._twin is None and not distributed(self.model)
 
     @property
@@ -152,7 +152,7 @@ class Reference:
         return made, self._function(made)
 
     def own_shape(self, sequences: Sequences) -> tuple[float, float, str]:
-        """The model itself against the judge, at the shape that it was built for: error, what is allowed, the shape.
+        """The model itself against the reference, at the shape it was built for: error, what is allowed, the shape.
 
         `sequences` are repeated and cut to that shape. Layers trained with `stateful=True` begin afresh, as with
         `stateful=False`.

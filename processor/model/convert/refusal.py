@@ -43,7 +43,7 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
     Obstacle.NEEDS_FUTURE: "Its answer to a sample depends on samples that come later.",
     Obstacle.DEPENDS_ON_POSITION: "It treats each position of the sequence differently, and knows only those of its "
     "training length.",
-    Obstacle.MASK: "It heeds a mask over the samples, which the samples themselves do not carry.",
+    Obstacle.MASK: "It uses a mask over the samples, which the samples themselves do not carry.",
     Obstacle.INITIAL_STATE: "Its state starts from another tensor of the model, not from its own beginning.",
     Obstacle.TRAINING: "It is called in training mode, which is random or mixes the rows of a batch.",
     Obstacle.NO_TIME_AXIS: "There is no axis of time for it to run over.",
@@ -56,7 +56,7 @@ EXPLANATIONS: Final[dict[Obstacle, str]] = {
     Obstacle.MODE: "The mode does not fit the model.",
     Obstacle.UNREADABLE: "The file does not hold a Keras model that can be loaded safely.",
     Obstacle.FAILS: "TensorFlow or Keras raises an exception when it is run.",
-    Obstacle.NOT_EXACT: "The step graph does not say what the trained model says.",
+    Obstacle.NOT_EXACT: "The step graph does not predict what the trained model predicts.",
 }
 
 
@@ -137,7 +137,7 @@ def in_its_words(error: Exception) -> str:
 
 
 class NotThisModel(Incompatible):
-    """An artifact does not say what the model says that it was held against. `report` says where."""
+    """An artifact does not predict what the model predicts that it was compared with. `report` shows where."""
 
     def __init__(self, fact: str, cause: str, hint: str, report: Report | None = None) -> None:
         super().__init__(fact, cause, hint)

@@ -21,5 +21,5 @@ class Again:
 
 
 def typed_plainly(again: Again) -> str:
-    """As a call in Python, where nobody says what was typed."""
+    """As a call in Python, where it is not known what was typed."""
     return f"processor.convert(model, directory, {', '.join(f'{k}={v!r}' for k, v in again.options.items())})"

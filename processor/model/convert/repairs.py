@@ -63,8 +63,8 @@ def not_known(name: str, registered: str, layer_name: str, reason: Obstacle, mod
         f"The file {name} asks for {registered!r}{where}, which is not known here.",
         layer=layer_name,
         reason=reason,
-        cause="It is none of Keras' own, and nothing that was imported defines or registers it. A file holds the names "
-        "of such classes, not their code.",
+        cause="It is not one of Keras' own, and nothing that was imported defines or registers it. A file holds the "
+        "names of such classes, not their code.",
         remedies=[
             import_remedy(kind),
             f"Put a layer of Keras in the place of {layer_name!r}, and save the model again.",
@@ -80,9 +80,9 @@ def import_remedy(kind: str) -> str:
     )
 
 
-def unknown_name(said: str) -> str | None:
-    """The class or function that Keras does not know, in what it says of a file; None where it says something else."""
-    found = _UNKNOWN.search(said)
+def unknown_name(message: str) -> str | None:
+    """The class or function that Keras does not know, by its message about a file; None for another message."""
+    found = _UNKNOWN.search(message)
     return next((name for name in found.groups() if name), None) if found else None
 
 

@@ -86,7 +86,7 @@ def read_zip(path: Path) -> Saved:
     """A `.keras` archive (Keras 2.12 and later).
 
     Raises:
-        ConversionRefused: it is none, is damaged, or would unpack to far more than it should.
+        ConversionRefused: it is no such file, is damaged, or would unpack to far more than it should.
     """
     if not zipfile.is_zipfile(path):
         raise unreadable(path, "It is no .keras file, or only the beginning of one.", "Copy the file again.")
@@ -164,7 +164,7 @@ class _Plain(yaml.SafeLoader):
 
 def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> list[Any]:
     if not isinstance(node, yaml.SequenceNode):
-        raise yaml.YAMLError("it has a tuple that is none")
+        raise yaml.YAMLError("it has a tuple that is not one")
     return loader.construct_sequence(node, deep=True)
 
 

@@ -25,7 +25,7 @@ FARTHEST: Final = 1e12
 """The extreme inputs' scale. (Beyond, the squares in a normalization have no number; numbers below 1e-37 are
 zeros to TensorFlow, and not to LiteRT.)"""
 _MOST_TOKENS: Final = 4
-"""How many tokens are tried of an input that nothing says the vocabulary of."""
+"""How many tokens are tried of an input whose vocabulary is unknown."""
 _FORM: Final = "Examples are sequences [rows, samples, *sample shape], in an .npz file or a mapping by input name."
 
 

@@ -43,7 +43,7 @@ class Rebuilt:
 
 @dataclass
 class Builder:
-    """Builds layers, and calls them as the description tells.
+    """Builds layers, and calls them as described.
 
     keras_1: whether Keras 1 wrote the description; repairs: what was repaired so far, a sentence each."""
 
@@ -54,7 +54,7 @@ class Builder:
         """The model that is described.
 
         Raises:
-            ConversionRefused: a layer in it is none of Keras', or cannot be repaired.
+            ConversionRefused: a layer in it is not one of Keras', or cannot be repaired.
             Exception: any, where the description is wrong or names what Keras 3 does not have.
         """
         inner = described["config"]
@@ -117,7 +117,7 @@ class Builder:
         found = vars(keras.layers).get(kind)
         if kind in _NEVER or not (isinstance(found, type) and issubclass(found, keras.layers.Layer)):
             raise ConversionRefused(
-                f"The file's layer {label!r} is a {entry['class_name']}, which is none of Keras' own that can be read.",
+                f"The file's layer {label!r} is a {entry['class_name']}. It is not one of Keras' own that can be read.",
                 layer=label,
                 reason=Obstacle.CUSTOM_CODE if kind not in vars(keras.layers) else Obstacle.UNREADABLE,
                 remedies=[

@@ -97,7 +97,7 @@ def cudnn(kind: str, settings: Settings, label: str) -> list[str]:
     settings |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
     if kind == "CuDNNGRU":
         settings["reset_after"] = True
-    return [f"{label}: {kind} became {_KINDS[kind]}, its weights laid out anew."]
+    return [f"{label}: {kind} became {_KINDS[kind]}, its weights rearranged."]
 
 
 def hard_sigmoid(_kind: str, settings: Settings, label: str) -> list[str]:

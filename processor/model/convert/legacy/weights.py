@@ -41,7 +41,7 @@ _OLDER_TREE: Final = "_layer_checkpoint_dependencies"  # TensorFlow 2.12's Keras
 
 
 class Incomplete(Exception):
-    """A file that does not hold what the model needs: the message says which layer, and what is there."""
+    """A file that does not hold what the model needs: the message names the layer, and what is there."""
 
 
 def read_groups(file: h5py.File, layers: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def copy_of(module: Any) -> Any:
     memo = {id(tensor): tensor.detach().clone() for tensor in _computed(module)}
     try:
         return copy.deepcopy(module, memo).eval()
-    except Exception as error:  # whatever an object of the user's own says to that
+    except Exception as error:  # whatever an object of the user's own raises
         kind = type(module).__name__
         raise ConversionRefused(
             f"The PyTorch model {kind} cannot be copied.",

@@ -1,7 +1,7 @@
 """What a PyTorch model is once it is described: the calls of its `forward`, its weights, and answers of its own.
 
 One .npz file without code: `description` (JSON), `weight/<name>`, `input/<name>` [R, T, *sample shape] or
-[R, *shape], and `answer/<n>` [R, len(lengths), ...]: what the model itself said to the first `lengths` samples of each.
+[R, *shape], and `answer/<n>` [R, len(lengths), ...]: the model's own predictions after the first `lengths` samples.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Description:
         """Reads the file; nothing in it is run.
 
         Raises:
-            ValueError, OSError, KeyError, zipfile.BadZipFile: it is none, or of another format.
+            ValueError, OSError, KeyError, zipfile.BadZipFile: it is no description, or one of another format.
         """
         with zipfile.ZipFile(path) as archive:
             if sum(item.file_size for item in archive.infolist()) > _MOST_BYTES:

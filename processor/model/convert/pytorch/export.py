@@ -150,7 +150,7 @@ def _followed(
     examples = {one.name: torch.from_numpy(one.placed(one.drawn(rng, rows, length))) for one in arguments}
     graph, error = traced(followed, examples, fixed)
     if error is not None:
-        raise _not_followed(module, f"Run on symbolic tensors, it says: {in_its_words(error)}") from error
+        raise _not_followed(module, f"Run on symbolic tensors, it raises: {in_its_words(error)}") from error
     numbers = {node: rank for rank, node in enumerate(graph.nodes)}
     inputs = {one.name: one.node() for one in arguments}
     found = rolled([_node(node, numbers, inputs) for node in graph.nodes], length)

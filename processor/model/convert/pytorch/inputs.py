@@ -67,7 +67,7 @@ def arguments_of(
     """What is known of these arguments from the calls (torch.fx nodes) that they go into, as far as these are known.
 
     Raises:
-        ConfigError: a shape is to be said.
+        ConfigError: a shape is missing.
     """
     uses = list(_uses(graph, module))
     found = []
@@ -119,7 +119,7 @@ def _shape(name: str, uses: list[_Use], module: Any, count: int) -> Shape:
             if width is not None:
                 return (None, width)
     raise ConfigError(
-        f"The shape of the input {name!r} is to be said.",
+        f"The shape of the input {name!r} is missing.",
         "No layer takes it as it is.",
         "Pass shape=(None, features), or a dict of shapes by the names of forward's parameters.",
     )

@@ -124,7 +124,7 @@ def _conv(options: dict[str, Any], weights: Weights, name: str) -> Built:
         raise InTheWay(Obstacle.NO_RULE, "Its stride, groups or padding_mode are not followed.")
     outputs, channels, _ = weights["weight"].shape
     own = [weights["weight"].transpose(2, 1, 0), *([weights["bias"]] if "bias" in weights else [])]
-    # Padded by all that it reaches, and at both ends: what it says behind the newest sample is to be cut off.
+    # Padded by all that it reaches, and at both ends: what it computes behind the newest sample is to be cut off.
     causal = bool(reach) and left == reach and right in (0, reach)
     layer = layers.Conv1D(
         outputs, width, dilation_rate=dilation, padding="causal" if causal else "valid", use_bias="bias" in weights,

@@ -16,9 +16,9 @@ NAME = "PyTorch's own answers"
 
 
 def against_pytorch(described: Description, truth: Reference, tolerance: float, length: int | None) -> Finding | None:
-    """Whether the judge of the step says what PyTorch says, after every number of samples that both know.
+    """Whether the reference of the step predicts what PyTorch predicts, after every number of samples that both know.
 
-    `length`: the only one that the judge is asked about, where there is but one. None where no number is known to both.
+    `length`: the only one that the reference knows, where there is but one. None where no number is known to both.
     """
     interface, inputs = truth.interface, described.inputs
     sequences = Sequences(interface, {entry.spec.name: inputs[entry.spec.name] for entry in interface.entries})

@@ -43,7 +43,7 @@ def times(one: AnySize, other: AnySize) -> AnySize:
     """The product.
 
     Raises:
-        InTheWay: it is none that is followed here.
+        InTheWay: it is not one that is followed here.
     """
     if isinstance(one, int) and isinstance(other, int):
         return one * other

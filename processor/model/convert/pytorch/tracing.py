@@ -62,7 +62,7 @@ class Followed(fx.Proxy):  # type: ignore[misc]
         return self.example
 
     def _number(self) -> Any:
-        """A number that is none of a tensor's values: a size, or what was computed of sizes."""
+        """A number that is not one of a tensor's values: a size, or what was computed of sizes."""
         if self.example is NOT_KNOWN:
             return 1
         if isinstance(self.example, Tensor):

@@ -26,7 +26,7 @@ class Value:
     needs to compute. Only that dim may. A permutation moves no numbers: it is another `axes`.
 
     tail: (an axis of the tensor, how many more samples PyTorch has behind its end): what a convolution that is padded
-    at both ends says beyond the newest sample, until it is cut off.
+    at both ends computes beyond the newest sample, until it is cut off.
     """
 
     tensor: Tensor
@@ -90,7 +90,7 @@ class Value:
         if self.tail[1]:
             raise InTheWay(
                 Obstacle.NEEDS_FUTURE,
-                "A convolution pads both ends of the sequence, and what it says behind the newest sample is used.",
+                "A convolution pads both ends of the sequence, and what it computes behind the newest sample is used.",
                 [f"Cut the last {self.tail[1]} off its output, or pad on the left alone."],
             )
         return self

@@ -1,7 +1,7 @@
 """What a rule is, and the table of them.
 
-A rule says how one type of layer is stepped: where time lies in its outputs, what it remembers, and its answer to one
-sample. A class that is not in the table has the rule of its nearest base that is, where it inherits all that the base
+A rule defines how one type of layer is stepped: where time lies in its outputs, what it remembers, and its output after
+one sample. A class that is not in the table has the rule of its nearest base that is, if it inherits all that the base
 does: a shim of one's own around a layer of Keras'. A subclass that changes more is not its parent's kind.
 A layer of a new type gets in by one class with `@rule_for(...)`, and by nothing else.
 """

@@ -46,7 +46,7 @@ class Taken(Moved):
 
 @rule_for(nn.OneHot)
 class OneOfMany(OfOneSample):
-    """A 1 in the place of the token, zeros elsewhere; zeros alone for a token that there is none of."""
+    """A 1 in the place of the token, zeros elsewhere; zeros alone for a token outside of the vocabulary."""
 
     kind: ClassVar[str] = "pointwise in time"
 
@@ -59,7 +59,7 @@ class OneOfMany(OfOneSample):
 
 
 def vocabulary_of(call: Call) -> int | None:
-    """How many tokens a look-up knows; None where the call is none."""
+    """How many tokens a look-up knows; None where the call is no look-up."""
     layer = call.layer
     if isinstance(layer, layers.TimeDistributed):
         layer = layer.layer

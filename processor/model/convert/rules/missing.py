@@ -47,7 +47,7 @@ _MISSING: Final[dict[type, tuple[Obstacle, str, Sequence[str]]]] = {
 
 
 def refuse(layer: Any, flow: Flow | None) -> NoReturn:
-    """Raises what is to be said of a layer that is not in the table of rules."""
+    """Raises the refusal of a layer that is not in the table of rules."""
     kind = kind_of(layer)
     if kind in _MISSING:
         raise InTheWay(*_MISSING[kind])
@@ -59,6 +59,6 @@ def refuse(layer: Any, flow: Flow | None) -> NoReturn:
         )
     if not kind.__module__.startswith("keras."):
         raise InTheWay(
-            Obstacle.CUSTOM_CODE, f"{kind.__module__}.{kind.__qualname__} is none of Keras' own.", [_SUPPORTED]
+            Obstacle.CUSTOM_CODE, f"{kind.__module__}.{kind.__qualname__} is not one of Keras' own.", [_SUPPORTED]
         )
     raise InTheWay(Obstacle.NO_RULE, "", [_SUPPORTED])

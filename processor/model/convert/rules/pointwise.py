@@ -87,7 +87,7 @@ class WithFunction(Pointwise):
             name = getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__)
             raise InTheWay(
                 Obstacle.CUSTOM_CODE,
-                f"Its activation {name!r} is none of Keras' own functions, and may reach over time.",
+                f"Its activation {name!r} is not one of Keras' own functions, and may reach over time.",
                 ["Use one of Keras' activations, by name, in {layer}."],
             )
 

@@ -25,7 +25,7 @@ _NAMES: Final = {
     layers.SimpleRNNCell: ("h",),
 }
 _OUTPUT_IS_STATE: Final = tuple(_NAMES)
-"""Cells that answer with their first state: where they begin with zeros, what they held is what they last said."""
+"""Cells that answer with their first state: where they begin with zeros, what they held is their last output."""
 
 
 @rule_for(

@@ -66,7 +66,7 @@ class RunningMean(Running):
         more = (sample if place is None else sample * tf.cast(seen, sample.dtype)[:, None]) - rest
         total = before + more
         rest = (total - before) - more
-        # With nothing seen, Keras says NaN; a division by zero would make one of either sign, as the kernel likes.
+        # With nothing seen, Keras gives NaN; a division by zero would make one of either sign, as the kernel likes.
         mean = total / tf.cast(tf.maximum(count, 1), total.dtype)[:, None]
         mean = tf.where((count > 0)[:, None], mean, tf.constant(np.nan, total.dtype))
         return [self.shaped(call, mean)], [total, rest, count]

@@ -34,7 +34,7 @@ class Reaching(Rule):
         axis = axis_of_time(layer, flow)
         function = getattr(layer, "activation", None)
         if function is not None and not is_pointwise_function(function):
-            raise InTheWay(Obstacle.CUSTOM_CODE, "Its activation is none of Keras' own functions.")
+            raise InTheWay(Obstacle.CUSTOM_CODE, "Its activation is not one of Keras' own functions.")
         stride, rows = along(layer.strides, axis), reach(layer, axis)
         if stride != 1:
             raise InTheWay(
