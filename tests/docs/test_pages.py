@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 import test_layers
 from processor import errors, failpoints, metrics
 from processor.cli import app
+from processor.config.loading import load_settings
 from processor.config.settings import Settings
 from processor.model.artifact.layout import Mode
 from processor.state.record import HEADER_BYTES
+from processor.trial.jars import COORDINATES
 from processor.trial.torture.schedule import TABLE
 from processor.types import Reason
 
@@ -156,6 +158,32 @@ def test_every_setting_that_is_mentioned_is_one() -> None:
         for section, name in re.findall(r"`\[?(\w+)\.(\w+)\b", page.read_text(encoding="utf-8")):
             if section in sections and f"{section}.{name}" not in others:
                 assert name in sections[section], f"{page}: {section}.{name}"
+
+
+TABLES = [
+    (page.name, block)
+    for page in PAGES
+    for block in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), TABLES)
+def test_every_table_of_settings_that_is_shown_is_accepted(page: str, block: str, tmp_path: Path) -> None:
+    path = tmp_path / "processor.toml"
+    path.write_text(block, encoding="utf-8")
+    assert load_settings(path, {}, []).file == path
+
+
+def test_every_variable_that_is_shown_is_accepted() -> None:
+    found = {name for page in PAGES for name in re.findall(r"\b(PROCESSOR_[A-Z_]+__[A-Z_]+)=", page.read_text("utf-8"))}
+    assert "PROCESSOR_KAFKA__PROPERTIES__SASL_PASSWORD" in found
+    for name in found:
+        assert "environment" in load_settings(None, {name: "text"}, []).origins.values(), name
+
+
+def test_the_tested_broker_is_the_one_that_is_named() -> None:
+    (version,) = (name.split(":")[2] for name in COORDINATES if name.startswith("org.apache.kafka:"))
+    assert f"Apache Kafka {version}," in (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 
 
 def test_every_fault_of_the_kill_matrix_is_in_its_table() -> None:
