@@ -27,7 +27,7 @@ test-all: $(READY)  ## all tests, those that take turns, too
 bench: $(READY)  ## the speed, against the bare Kafka client (about an hour on a quiet machine)
 	@$(BIN)/python -m benchmarks
 
-site: $(READY)   ## the pages as a site, in build/site; broken links are errors
+site: $(READY)   ## the pages as a site, in build/docs/site; broken links are errors
 	@$(BIN)/python -m docs.site
 
 lint: $(READY)   ## ruff, and the linters of the files beside the code

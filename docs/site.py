@@ -1,4 +1,4 @@
-"""`python -m docs.site` builds the site of the pages in build/site. It needs no network; a broken link is an error.
+"""`python -m docs.site` builds the site of the pages in build/docs/site, without a network; a broken link is an error.
 
 The pages lie where a reader of the repository finds them: in docs/, beside the schemas, beside the images. The
 builder wants all of them below one directory, so they are copied first, with the same paths. So one link holds in both.
@@ -42,8 +42,8 @@ def build(directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    prepare(ROOT / "build")
-    code = build(ROOT / "build")
+    prepare(ROOT / "build" / "docs")
+    code = build(ROOT / "build" / "docs")
     if not code:
-        sys.stdout.write("Open build/site/index.html.\n")
+        sys.stdout.write("Open build/docs/site/index.html.\n")
     sys.exit(code)
