@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,12 @@ _numbers = itertools.count(1)
 hypothesis.settings.register_profile("ci", derandomize=True)  # the same examples each time; a person's are new ones
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would each process that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
