@@ -38,11 +38,9 @@ class Polled:
 
 
 class SampleConsumer:
-    """A member of the consumer group, subscribed to the input topic.
+    """A member of the consumer group, from `subscribe` on.
 
-    joined: whether it is in the group, as far as the last callback tells.
-    assigned, revoked, lost: called inside `poll` with partition numbers. A partition that was assigned is paused until
-    `resume_at`; `revoked` and `lost` are called before the partition is given back.
+    joined: whether it is in the group, as far as the last callback knows.
     """
 
     def __init__(
@@ -50,9 +48,6 @@ class SampleConsumer:
         properties: Mapping[str, Any],
         topic: str,
         *,
-        assigned: Callable[[list[int]], None],
-        revoked: Callable[[list[int]], None],
-        lost: Callable[[list[int]], None],
         unavailable_seconds: float,
     ) -> None:
         self.topic = topic
@@ -62,14 +57,27 @@ class SampleConsumer:
         self._stopped: set[int] = set()  # partitions that the client reads no more, after an error
         self._sought: dict[int, int] = {}  # partition that is read -> where that began
         self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=kafka_logger())
+
+    # Rebalances ------------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        *,
+        assigned: Callable[[list[int]], None],
+        revoked: Callable[[list[int]], None],
+        lost: Callable[[list[int]], None],
+    ) -> None:
+        """Joins the group. The callbacks come inside `poll` and `close`, with partition numbers.
+
+        A partition that was assigned is paused until `resume_at`. `revoked` and `lost` come before the partition is
+        given back.
+        """
         self._consumer.subscribe(
-            [topic],
+            [self.topic],
             on_assign=self._guarded(assigned, self._assign),
             on_revoke=self._guarded(revoked, self._unassign),
             on_lost=self._guarded(lost, self._unassign, joined=False),
         )
-
-    # Rebalances ------------------------------------------------------------------------------------------------
 
     def _guarded(
         self, act: Callable[[list[int]], None], apply: Callable[[list[TopicPartition]], None], *, joined: bool = True

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from processor.config import producer_properties
+from processor.kafka.records import RECORD_OVERHEAD_BYTES
 from processor.preflight.findings import Finding, error
 from processor.state.record import HEADER_BYTES
-from processor.stepping.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def client_message_bytes(settings: Settings) -> int:
 
 def record_bytes(words: int) -> int:
     """The most that one state's record costs in the changelog, without its key."""
-    return HEADER_BYTES + 4 * words + KAFKA_RECORD_OVERHEAD_BYTES
+    return HEADER_BYTES + 4 * words + RECORD_OVERHEAD_BYTES
 
 
 def _record_size(settings: Settings, found: FoundTopics, words: int | None) -> Iterator[Finding]:

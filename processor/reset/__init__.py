@@ -30,11 +30,11 @@ from processor.model.artifact import load_artifact
 from processor.preflight import require
 from processor.recovery.changelog import ChangelogReader
 from processor.recovery.identity import identity_of
+from processor.recovery.producing import properties_of
 from processor.reset.changelog import keys_of_states
 from processor.reset.group import HeldGroup, refuse_members
 from processor.reset.plan import PartitionReset, Reset, Way, look
 from processor.reset.writing import Transactions, Untransacted, Writing
-from processor.runtime.service import producing
 from processor.state.checkpoint import Checkpoint
 from processor.state.record import CHECKPOINT_KEY
 from processor.state.store import StateDirectory, Store
@@ -143,7 +143,7 @@ def _directory(settings: Settings) -> Iterator[StateDirectory | None]:
 
 
 def _writing(settings: Settings, facts: Topology, directory: StateDirectory | None, group: HeldGroup) -> Writing:
-    properties = producing(settings, facts, directory.process_id if directory else "reset")
+    properties = properties_of(settings, facts, directory.process_id if directory else "reset")
     kind = Transactions if settings.exactly_once else Untransacted
     return kind(properties, settings.processing.unavailable_seconds, settings.changelog_topic, group)
 

@@ -52,11 +52,9 @@ class HeldGroup:
         self._consumer = SampleConsumer(
             properties,
             settings.input.topic,
-            assigned=self._held.update,
-            revoked=self._lose,
-            lost=self._lose,
             unavailable_seconds=settings.processing.unavailable_seconds,
         )
+        self._consumer.subscribe(assigned=self._held.update, revoked=self._lose, lost=self._lose)
 
     def _lose(self, numbers: list[int]) -> None:
         if numbers:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from processor.codec.dead_letter import DeadLetter, dead_letter
+from processor.kafka.records import RECORD_OVERHEAD_BYTES
 from processor.types import BadEvent, Reason
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from processor.codec import PredictionEncoder
     from processor.stepping.slices import Slice
     from processor.types import BoolArray, Float32Array, Int64Array, Rows, TensorSpec
-
-KAFKA_RECORD_OVERHEAD_BYTES = 128
-"""More than a record batch with one record adds to its key and value (61 + at most 40), to stay on the safe side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class Publisher:
             piece.batch.offsets[rows],
             results.warm[rows],
         )
-        if max(map(len, keys)) + max(map(len, values)) + KAFKA_RECORD_OVERHEAD_BYTES > self._limits.output:
+        if max(map(len, keys)) + max(map(len, values)) + RECORD_OVERHEAD_BYTES > self._limits.output:
             return self._without_the_too_large(keys, values, start + np.flatnonzero(chosen), results)
         return keys, values
 
@@ -128,7 +126,7 @@ class Publisher:
         """A prediction that its topic does not take becomes a dead letter. Its step stands."""
         fits: list[bool] = []
         for key, value, row in zip(keys, values, rows.tolist(), strict=True):
-            size = len(key) + len(value) + KAFKA_RECORD_OVERHEAD_BYTES
+            size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
             fits.append(size <= self._limits.output)
             if not fits[-1]:
                 detail = f"the prediction has {size} bytes with its key, its topic takes {self._limits.output}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.runtime.service import ARENA_SHARE
+from processor.runtime.wiring import ARENA_SHARE
 from processor.state.arena import slots_within
 
 ROOT = Path(__file__).parents[2]

@@ -59,11 +59,9 @@ def read(settings: Settings) -> dict[int, list[int]]:
     consumer = SampleConsumer(
         consumer_properties(settings),
         settings.input.topic,
-        assigned=unsought.update,
-        revoked=nothing,
-        lost=nothing,
         unavailable_seconds=30,
     )
+    consumer.subscribe(assigned=unsought.update, revoked=nothing, lost=nothing)
     ended: set[int] = set()
     deadline = time.monotonic() + 60
     while len(ended) < len(PARTITIONS):

@@ -45,14 +45,13 @@ def member(settings: Settings, **properties: Any) -> SampleConsumer:
     def nothing(_numbers: list[int]) -> None:
         pass
 
-    return SampleConsumer(
+    consumer = SampleConsumer(
         {**consumer_properties(settings), **properties},
         settings.input.topic,
-        assigned=nothing,
-        revoked=nothing,
-        lost=nothing,
         unavailable_seconds=30,
     )
+    consumer.subscribe(assigned=nothing, revoked=nothing, lost=nothing)
+    return consumer
 
 
 def producer(settings: Settings, identity: str = "id") -> TransactionalProducer:

@@ -67,7 +67,9 @@ def _nothing(_numbers: list[int]) -> None:
 
 def new_member(properties: Any, topic: str, callbacks: dict[str, Callable[[list[int]], None]]) -> SampleConsumer:
     chosen = dict.fromkeys(("assigned", "revoked", "lost"), _nothing) | callbacks
-    return SampleConsumer(properties, topic, unavailable_seconds=30, **chosen)
+    consumer = SampleConsumer(properties, topic, unavailable_seconds=30)
+    consumer.subscribe(**chosen)
+    return consumer
 
 
 class AbstractBroker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +39,7 @@ def finish(world: World) -> None:
     for process in world.everybody():
         assert process.member is not None
         assert process.loop is not None
-        process.loop.pace = replace(process.loop.pace, leaving_seconds=1e9)
+        process.loop.rebalances.leaving_seconds = 1e9
         world.last_owners.update(dict.fromkeys(process.member.owned, process.disk))
         process.stop()
     settle_transactions(world)

@@ -14,11 +14,19 @@ from processor.errors import ConfigError, Incompatible, ProcessorError
 from processor.kafka.consumer import SampleConsumer
 from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import Patience
-from processor.recovery.assignment import Assignment, Policy
+from processor.recovery.assignment import Assignment
 from processor.recovery.changelog import ChangelogReader
 from processor.recovery.commit import AtLeastOnce, ExactlyOnce, Identity, Snapshots
+from processor.recovery.recoveries import Policy, Recoveries
+from processor.recovery.stores import Stores
 from processor.recovery.sweeper import Sweeper
-from processor.runtime.loop import Loop, Pace, Topics
+from processor.runtime.committing import Committing
+from processor.runtime.lifetime import Clock, Lifetime
+from processor.runtime.loop import Loop
+from processor.runtime.outputs import Outputs
+from processor.runtime.pacer import Pace, Pacer
+from processor.runtime.rebalances import Rebalances
+from processor.runtime.status import Status
 from processor.state.arena import Arena
 from protocol.abstract.client import CHANGELOG, DEAD_LETTERS, INPUT, OUTPUT, Admin, Lookout
 from protocol.stand_ins import NOTHING, ignore
@@ -80,7 +88,7 @@ class Process:
     def turn(self) -> None:
         """Once round its loop."""
         if self.loop is not None:
-            self._live(self.loop._turn)
+            self._live(self.loop.turn)
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -91,9 +99,9 @@ class Process:
 
     def _stop(self) -> None:
         assert self.loop is not None
-        self.loop.stop()
+        self.loop.lifetime.stop()
         self.loop.run()
-        self.loop.close()
+        self.loop.consumer.close()
 
     def _live(self, act: Callable[[], None]) -> None:
         """Acts as the running process, which ends with the act where that kills it or fails."""
@@ -112,28 +120,20 @@ class Process:
         """As `Loop.run` and the service do: nothing is committed, and the group is left."""
         try:
             if self.loop is not None:
-                self.loop._is_broken = True
-                self.loop.close()
+                self.loop.lifetime.has_failed = True
+                self.loop.consumer.close()
         except (Killed, ProcessorError):
             pass
         if self.is_alive:
             self.die()
 
     def _wire(self) -> None:
-        """As `processor.runtime.service` does it."""
+        """As `processor.runtime.wiring` does it."""
         world, history = self.world, self.world.history
         arena = Arena(history.slots, ARTIFACT.initial_state, FINGERPRINT, world.now)
         identity = Identity(f"input-{world.kafka.input_id}", FINGERPRINT, 1)
         snapshots = Snapshots(arena, identity, CHANGELOG, Sweeper(history.rules.idle_ms))
-        # Bound late: callbacks come inside of a poll, when the loop is there.
-        consumer = SampleConsumer(
-            {},
-            INPUT,
-            assigned=lambda numbers: loop.assigned(numbers),
-            revoked=lambda numbers: loop.revoked(numbers),
-            lost=lambda numbers: loop.lost(numbers),
-            unavailable_seconds=_BUDGET,
-        )
+        consumer = SampleConsumer({}, INPUT, unavailable_seconds=_BUDGET)
         lookout: Any = Lookout(self)
         producer: Any
         commits: Any
@@ -145,30 +145,33 @@ class Process:
             commits = AtLeastOnce(producer, IdempotentProducer({}, _BUDGET), consumer, snapshots, lookout)
         disk: Any = self.disk
         admin: Any = Admin(self)
-        assignment = Assignment(
+        recoveries = Recoveries(
             consumer=consumer,
             reader=ChangelogReader({}, CHANGELOG, "changelog-id"),
             admin=admin,
             arena=arena,
-            directory=disk,
-            resources=disk,
+            stores=Stores(disk, disk, RETENTION_MS),
             identity=identity,
-            policy=Policy(history.exactly_once, False, False, RETENTION_MS, 1e9),
+            policy=Policy(history.exactly_once, False, False, 1e9),
             metrics=NOTHING,
         )
-        loop = Loop(
+        assignment = Assignment(consumer, recoveries.stores, recoveries)
+        lifetime = Lifetime(Clock(world.clock, lambda: world.now_ms))
+        pacer = Pacer(Pace(0.1, history.snapshot_interval))
+        committing = Committing(commits, assignment, arena, pacer, Patience(_BUDGET), lookout, NOTHING, lifetime.clock)
+        rebalances = Rebalances(assignment, committing, lookout, lifetime, history.leaving_seconds)
+        consumer.subscribe(assigned=rebalances.assigned, revoked=rebalances.revoked, lost=rebalances.lost)
+        self.loop = Loop(
+            lifetime=lifetime,
             consumer=consumer,
-            producer=producer,
             pipeline=new_pipeline(arena, history.rules),
+            outputs=Outputs(producer, OUTPUT, DEAD_LETTERS, 2),
             assignment=assignment,
-            commits=commits,
-            arena=arena,
-            metrics=NOTHING,
-            pace=Pace(0.1, history.snapshot_interval, history.leaving_seconds),
-            topics=Topics(OUTPUT, DEAD_LETTERS, 2),
-            patience=Patience(_BUDGET),
+            committing=committing,
+            rebalances=rebalances,
+            pacer=pacer,
             lookout=lookout,
-            clock=world.clock,
+            status=Status(consumer, assignment, arena, lookout, NOTHING),
+            metrics=NOTHING,
         )
-        loop._committed_at = world.now
-        self.loop = loop
+        pacer.start(world.now)

@@ -1,4 +1,4 @@
-"""What stands in the cursor of the outside world, and, for a mutant, in the cursor of the processor's own names."""
+"""What stands in for the outside world, and, for a mutant, for the processor's own names."""
 
 from __future__ import annotations
 
@@ -45,10 +45,6 @@ def inside(world: World) -> Iterator[None]:
         _worlds.pop()
 
 
-def _now_ms() -> int:
-    return _worlds[-1].now_ms
-
-
 def running() -> Process:
     """The process that runs just now."""
     process = _worlds[-1].process
@@ -78,15 +74,18 @@ OUTSIDE: Final[dict[str, Any]] = {
     "processor.recovery.changelog.Consumer": lambda *_, **__: ChangelogConsumer(running()),
     "processor.recovery.changelog.kafka_logger": ignore,
     "processor.recovery.restore.Store": AbstractStore,
-    "processor.recovery.assignment.Store": AbstractStore,
+    "processor.recovery.stores.Store": AbstractStore,
     "processor.state.store.rocksdb.WriteBatch": WriteBatch,
     "processor.state.store.rocksdb._CHUNK": 2,
     "processor.stepping.pipeline._SHORTEST_RUN": 2,
-    "processor.runtime.loop._now_ms": _now_ms,
-    "processor.runtime.loop._LEAVING_AT_ONCE": 2,
-    "processor.runtime.loop._LEAST_ROWS": 3,
+    "processor.runtime.committing._LEAVING_AT_ONCE": 2,
+    "processor.runtime.pacer._LEAST_ROWS": 3,
     "processor.runtime.loop._LOG": NOTHING,
+    "processor.runtime.committing._LOG": NOTHING,
+    "processor.runtime.rebalances._LOG": NOTHING,
     "processor.recovery.assignment._LOG": NOTHING,
+    "processor.recovery.recoveries._LOG": NOTHING,
+    "processor.recovery.stores._LOG": NOTHING,
     "processor.recovery.commit._LOG": NOTHING,
     "processor.kafka.consumer._LOG": NOTHING,
 }
@@ -94,7 +93,7 @@ OUTSIDE: Final[dict[str, Any]] = {
 
 @contextmanager
 def replaced(replacements: dict[str, Any]) -> Iterator[None]:
-    """Puts something else into the cursor of each `module.[Class.]name`."""
+    """Puts something else in place of each `module.[Class.]name`."""
     with ExitStack() as stack:
         for path, value in replacements.items():
             module, *classes, name = _split(path)

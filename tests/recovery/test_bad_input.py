@@ -20,8 +20,8 @@ import pytest
 from codec.reference import THREE, expected
 from junk import GOOD, KEYS, junk
 from processor.kafka.client import Producer
+from processor.kafka.records import RECORD_OVERHEAD_BYTES
 from processor.state.record import HEADER_BYTES
-from processor.stepping.publishing import KAFKA_RECORD_OVERHEAD_BYTES
 from processor.trial.load import Event, Load, partition_of, send
 from processor.trial.reader import Record, Topic, read_topic
 from processor.types import Kind
@@ -40,7 +40,7 @@ WRITTEN_MS = time.time_ns() // 1_000_000  # about when: no event's time is anywh
 MIB = 2**20
 WORDS = 2 * 12 + 2 * 8  # of the model's state
 SETTINGS = {"sequence.allowed_lateness_seconds": 30, "sequence.gap_seconds": 20}
-LARGEST_KEY = MIB + 12 - HEADER_BYTES - 4 * WORDS - KAFKA_RECORD_OVERHEAD_BYTES
+LARGEST_KEY = MIB + 12 - HEADER_BYTES - 4 * WORDS - RECORD_OVERHEAD_BYTES
 
 
 def headers_of(letter: Record) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_a_shutdown_that_hangs_ends_by_itself(deployment: Deployment, reference:
     assert process.sigterm() == UNAVAILABLE
     line = process.events()[-1]
     assert (line["event"], line["what"]) == ("hung", "the shutdown")
-    assert "loop.revoked" in line["at"]
+    assert "rebalances.revoked" in line["at"]
     assert "Nothing is lost" in line["hint"]
     deployment.finish_alone()
     deployment.must_equal(reference)

@@ -10,7 +10,7 @@ from processor.failpoints import failpoint
 from processor.kafka.producer import TransactionalProducer
 from processor.kafka.retry import CommitFailed
 from processor.recovery import commit
-from processor.runtime.loop import Loop
+from processor.runtime.committing import Committing
 from processor.state.record import CHECKPOINT_KEY
 from protocol.abstract.client import CHANGELOG
 from protocol.mutants.table import Mutation, mutant
@@ -70,16 +70,11 @@ def replay_commits_its_place() -> Mutation:
 
 @mutant("The first commit of a new partition takes along what others have produced.", "births")
 def first_commit_takes_no_others_along() -> Mutation:
-    def advance(self: Any) -> None:
-        try:
-            new = self.assignment.advance(self.clock(), 1_000_000)
-            if new:
-                self.commits.begin(new, 1_000_000)
-                self.assignment.begun(new)
-        except CommitFailed as error:
-            self._take_the_way_back(error)
+    def begin(self: Any, new: Any) -> None:
+        self.commits.begin(new, 1_000_000)
+        self.assignment.begun(new)
 
-    return {"processor.runtime.loop.Loop._advance": advance}
+    return {"processor.runtime.committing.Committing.begin": begin}
 
 
 @mutant("Offsets of a transaction are fenced by the generation of the member.", "zombies")
@@ -101,29 +96,32 @@ def half_of_a_transaction_is_sent_again() -> Mutation:
     }
 
 
-@mutant("After a failed commit all partitions take the way back.", "aborts")
+@mutant("After a failed commit all partitions recover.", "aborts")
 def kept_partitions_are_not_rewound() -> Mutation:
     """After a failed commit: what was produced is dropped, and all go on where they stand."""
 
-    def way_back(self: Any, error: Any = None) -> None:
+    def recover(self: Any) -> None:
         self.commits.drop()
 
-    return {"processor.runtime.loop.Loop._take_the_way_back": way_back}
+    return {"processor.runtime.committing.Committing.recover": recover}
 
 
 @mutant("After a failed commit the rest of the batch in hand is dropped.", "aborts")
 def rest_of_the_batch_is_stepped() -> Mutation:
-    """After a failed commit, although its partitions are on their way back."""
-    original = Loop._commit_if_due
+    """After a failed commit, although its partitions are in recovery."""
+    original = Committing.commit_if_due
 
     def taken(self: Any, batch: Any) -> Any:
         return batch
 
-    def commit_if_due(self: Any) -> bool:
-        original(self)
-        return True
+    def commit_if_due(self: Any) -> None:
+        with self.recovering():
+            original(self)
 
-    return {"processor.runtime.loop.Loop._taken": taken, "processor.runtime.loop.Loop._commit_if_due": commit_if_due}
+    return {
+        "processor.runtime.loop.Loop._taken": taken,
+        "processor.runtime.committing.Committing.commit_if_due": commit_if_due,
+    }
 
 
 @mutant("What was polled before a rewind is dropped.", "hand-overs")
@@ -141,7 +139,7 @@ def stale_messages_are_stepped() -> Mutation:
 @mutant("Nothing of a lost partition is committed.", "zombies")
 def lost_partitions_are_committed() -> Mutation:
     def unfenced(self: Any) -> bytes:
-        """What a member says that has found its partitions lost, and joined again before it gives them back."""
+        """What a member reports that has found its partitions lost, and joined again before it gives them back."""
         group, member = self._world.kafka.group, self._member
         return b"" if not member.is_known else group.metadata(member)
 
@@ -149,21 +147,21 @@ def lost_partitions_are_committed() -> Mutation:
         self.revoked(numbers)
 
     return {
-        "processor.runtime.loop.Loop.lost": lost,
+        "processor.runtime.rebalances.Rebalances.lost": lost,
         "protocol.abstract.consumer.GroupConsumer.consumer_group_metadata": unfenced,
         "processor.kafka.consumer.SampleConsumer.group_metadata": lambda self: self._consumer.consumer_group_metadata(),
     }
 
 
-@mutant("Past the deadline of a hand-over, `replay_from` still tells what is left unwritten.", "crashes")
+@mutant("Past the deadline of a hand-over, `replay_from` still accounts for what is left unwritten.", "crashes")
 def unwritten_keys_of_a_hand_over_are_forgotten() -> Mutation:
-    def leave(self: Any, numbers: list[int]) -> None:
+    def leave(self: Any, numbers: list[int], deadline: float) -> None:
         leaving = self.arena.flush_queue.of_partitions(set(numbers))
         self.arena.flush_queue.written(leaving[2:])
-        original(self, numbers)
+        original(self, numbers, deadline)
 
-    original = Loop._commit_leaving
-    return {"processor.runtime.loop.Loop._commit_leaving": leave}
+    original = Committing.leave
+    return {"processor.runtime.committing.Committing.leave": leave}
 
 
 @mutant("A failed commit gives up what was produced.", "aborts")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from processor.recovery.assignment import Assignment
+from processor.recovery.recoveries import Recoveries
 from processor.state.arena import Arena
 from processor.state.flush_queue import FlushQueue
 from processor.types import Cursor
@@ -24,20 +24,19 @@ def replay_from_is_the_place() -> Mutation:
     return {"processor.state.flush_queue.FlushQueue.replay_from": lambda self, partition, cursor, written: cursor}
 
 
-@mutant(
-    "A partition on its way back is stamped with the replay's own cursor, not with the committed offset.", "replays"
-)
+@mutant("A partition in recovery is stamped with the replay's own cursor, not with the committed offset.", "replays")
 def stamp_is_the_committed_offset() -> Mutation:
     """At an assignment and at a rewind, where the replay's own cursor belongs."""
 
-    def enter(self: Any, partition: Any, way: Any, entry: Any, now: float) -> None:
+    def enter(self: Any, recovery: Any, point: Any, now: float) -> None:
+        partition = recovery.partition
         cursor = partition.cursor
-        original(self, partition, way, entry, now)
+        original(self, recovery, point, now)
         if partition.takes_events:
             _stamp(self.arena.flush_queue, partition.number, Cursor(partition.publish_from, cursor.stream_time))
 
-    original = Assignment._enter
-    return {"processor.recovery.assignment.Assignment._enter": enter}
+    original = Recoveries._enter
+    return {"processor.recovery.recoveries.Recoveries._enter": enter}
 
 
 @mutant("The stamp of a partition has the stream time there.", "late events")
@@ -49,7 +48,7 @@ def stamp_drops_the_stream_time() -> Mutation:
     }
 
 
-@mutant("A way back purges the partition from all buckets, and stamps it anew.", "aborts")
+@mutant("A recovery purges the partition from all buckets, and stamps it again.", "aborts")
 def stamp_is_forgotten() -> Mutation:
     """The bucket keeps the cursor that the partition had in it before."""
 

@@ -8,7 +8,7 @@ from processor.recovery import commit
 from processor.recovery.assignment import Assignment
 from processor.recovery.partition import Phase
 from processor.recovery.restore import Restore
-from processor.runtime.loop import Loop
+from processor.runtime.committing import Committing
 from processor.state.checkpoint import Checkpoint, LocalCheckpoint
 from processor.state.record import CHECKPOINT_KEY, LOCAL_CHECKPOINT_KEY
 from protocol.abstract.disk import AbstractStore, WriteBatch
@@ -34,7 +34,7 @@ def _store_writes(order: Any) -> Mutation:
 # Originals: while a mutant is in its place, a name of the module gives the mutant.
 _take = Restore.take
 _close = Assignment.close
-_commit_leaving = Loop._commit_leaving
+_leave = Committing.leave
 
 
 @mutant("A store writes the checkpoint last.", "crashes")
@@ -44,7 +44,7 @@ def stored_position_is_written_first() -> Mutation:
     )
 
 
-@mutant("A store writes the local last.", "crashes")
+@mutant("A store writes the local checkpoint last.", "crashes")
 def mark_is_written_first() -> Mutation:
     return _store_writes(lambda records, marks, checkpoints: [marks, *([record] for record in records), checkpoints])
 
@@ -66,9 +66,7 @@ def position_of_the_changelog_is_sent_first() -> Mutation:
 @mutant("A store that is complete as of longer ago than the changelog keeps deletions is wiped.", "disks")
 def old_stores_are_trusted() -> Mutation:
     return {
-        "processor.recovery.assignment.open_store": lambda path, resources, now_ms, retention: _open_any(
-            path, resources
-        )
+        "processor.recovery.stores.open_store": lambda path, resources, now_ms, retention: _open_any(path, resources)
     }
 
 
@@ -94,7 +92,7 @@ def complete_as_of_the_end_of_the_restore() -> Mutation:
     return {"processor.recovery.restore.Restore.finish": finish}
 
 
-@mutant("A store that is closed on its way back does not become complete by that.", "broken restores")
+@mutant("A store that is closed in recovery does not become complete by that.", "broken restores")
 def closed_half_way_is_complete() -> Mutation:
     def close(self: Any, numbers: Any) -> None:
         numbers = list(numbers)
@@ -104,15 +102,15 @@ def closed_half_way_is_complete() -> Mutation:
     return {"processor.recovery.assignment.Assignment.close": close}
 
 
-@mutant("That a partition was held until it left is for Kafka to say, by a last commit.", "stopped restores")
+@mutant("Only a last commit proves that a partition was held until it left.", "stopped restores")
 def partitions_that_leave_are_complete() -> Mutation:
     """As of now, whatever becomes of the commit."""
 
-    def commit_leaving(self: Any, numbers: list[int]) -> None:
+    def leave(self: Any, numbers: list[int], deadline: float) -> None:
         _complete_now(self.assignment, numbers, is_half_way=False)
-        _commit_leaving(self, numbers)
+        _leave(self, numbers, deadline)
 
-    return {"processor.runtime.loop.Loop._commit_leaving": commit_leaving}
+    return {"processor.runtime.committing.Committing.leave": leave}
 
 
 def _complete_now(assignment: Any, numbers: list[int], *, is_half_way: bool) -> None:

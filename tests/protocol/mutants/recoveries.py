@@ -1,13 +1,13 @@
-"""The way back, broken on purpose."""
+"""Recovery, broken on purpose."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from processor.recovery.assignment import Assignment
 from processor.recovery.commit import ExactlyOnce, Snapshots
-from processor.recovery.partition import Phase
+from processor.recovery.partition import Move, Phase
+from processor.recovery.recoveries import Recoveries
 from processor.recovery.restore import Restore
 from processor.recovery.resume import ResumeFacts, ResumePoint
 from processor.state.arena import NO_OFFSET, Arena
@@ -19,7 +19,7 @@ from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
 
 # Originals: while a mutant is in its place, a name of the module gives the mutant.
-_locate_in_assignment = Assignment._locate
+_place = Recoveries._place
 _fill = Arena._fill
 _init_restore = Restore.__init__
 _step = Pipeline.step
@@ -40,13 +40,13 @@ def restore_up_to_the_last_stable_offset() -> Mutation:
 
     return {
         "processor.recovery.restore.Restore.__init__": init,
-        "processor.recovery.assignment.Assignment._has_been_overtaken": overtaken,
+        "processor.recovery.recoveries.Recoveries._has_been_overtaken": overtaken,
     }
 
 
-@mutant("The end of the changelog is asked for at every way back.", "everything")
+@mutant("The end of the changelog is asked for at every recovery.", "everything")
 def target_of_the_last_time() -> Mutation:
-    """The end of the changelog is asked for once, and not again at every way back."""
+    """The end of the changelog is asked for once, and not again at every recovery."""
     targets: dict[tuple[int, int], int] = {}
 
     def init(self: Any, partition: int, store: Any, reader: Any, low: int, target: int, now_ms: int) -> None:
@@ -63,14 +63,14 @@ def unstable_offsets_are_taken() -> Mutation:
     return {"protocol.abstract.kafka.Kafka.is_stable": lambda self, partition: True}
 
 
-@mutant("The committed offset is asked for at every way back, never remembered.", "aborts")
+@mutant("The committed offset is asked for at every recovery, never remembered.", "aborts")
 def publish_from_is_remembered() -> Mutation:
-    def resume_point(self: Any, partition: Any, way: Any, *arguments: Any) -> None:
+    def place(self: Any, partition: Any, *arguments: Any) -> None:
         remembered = getattr(self.consumer, "remembered", {})
         self.consumer.remembered = remembered
         known = max(partition.publish_from, remembered.get(partition, 0))
-        _locate_in_assignment(self, partition, way, *arguments)
-        if way.entry is not None and known:
+        _place(self, partition, *arguments)
+        if known:
             partition.publish_from = known
         remembered[partition] = partition.publish_from
 
@@ -82,7 +82,7 @@ def publish_from_is_remembered() -> Mutation:
 
     original = ExactlyOnce.commit
     return {
-        "processor.recovery.assignment.Assignment._locate": resume_point,
+        "processor.recovery.recoveries.Recoveries._place": place,
         "processor.recovery.commit.ExactlyOnce.commit": commit_and_remember,
     }
 
@@ -109,7 +109,7 @@ def _entries(change: Any) -> Mutation:
         entry = resume_point(found)
         return entry if entry.is_new else change(entry)
 
-    return {"processor.recovery.assignment.resume_point": changed}
+    return {"processor.recovery.recoveries.resume_point": changed}
 
 
 @mutant("The stream time of a checkpoint is that at `replay_from`, not that of the partition's cursor.", "times")
@@ -142,16 +142,18 @@ def dirty_rows_are_kept_at_a_rewind() -> Mutation:
         self._sources[partition] = source
         self._index.setdefault(partition, {})
 
-    def forget(self: Any, number: int) -> None:
-        way = self._ways.get(number)
-        if way is not None and way.restore is not None:
-            way.restore.cancel()
-        if self.partitions.get(number) is None:
-            self.arena.drop(number)
+    def rewind(self: Any, now: float) -> None:
+        for number, partition in sorted(self.partitions.items()):
+            recovery = self.recoveries.under_way.get(number)
+            if recovery is not None and recovery.restore is not None:
+                recovery.restore.cancel()
+            self.consumer.pause(number)
+            partition.move(Move.REWOUND)
+            self.recoveries.start(partition, now)
 
     return {
         "processor.state.arena.Arena.attach": attach,
-        "processor.recovery.assignment.Assignment._forget_progress": forget,
+        "processor.recovery.assignment.Assignment.rewind": rewind,
     }
 
 
@@ -166,4 +168,4 @@ def records_offset_is_ignored() -> Mutation:
 
 @mutant("Whose changelog has grown during its restore restores again, and asks no human.", "zombies")
 def overtaken_processes_ask_a_human() -> Mutation:
-    return {"processor.recovery.assignment.Assignment._has_been_overtaken": lambda *_: False}
+    return {"processor.recovery.recoveries.Recoveries._has_been_overtaken": lambda *_: False}
