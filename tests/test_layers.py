@@ -22,8 +22,9 @@ LAYERS = [
     ["processor.recovery", "processor.stepping"],
     ["processor.model"],
     ["processor.state"],
-    ["processor.codec", "processor.kafka", "processor.runtime.http"],
+    ["processor.kafka", "processor.runtime.http"],
     ["processor.metrics", "processor.config", "processor.failpoints"],
+    ["processor.codec"],
     ["processor.log"],
     ["processor.errors", "processor.types", "processor.version"],
 ]

@@ -7,15 +7,6 @@ rows beside it. `formats.FORMATS` is the one list of the formats there are.
 from __future__ import annotations
 
 from processor.codec.dead_letter import DeadLetter, dead_letter
-from processor.codec.events import EventDecoder
 from processor.codec.formats import FORMATS, PredictionEncoder, event_decoder, prediction_encoder
 
-__all__ = [
-    "FORMATS",
-    "DeadLetter",
-    "EventDecoder",
-    "PredictionEncoder",
-    "dead_letter",
-    "event_decoder",
-    "prediction_encoder",
-]
+__all__ = ["FORMATS", "DeadLetter", "PredictionEncoder", "dead_letter", "event_decoder", "prediction_encoder"]

@@ -12,11 +12,10 @@ from processor.config.clients import (
     reader_properties,
 )
 from processor.config.loading import Loaded, load_settings
-from processor.config.settings import FLUSH_BUDGET_SECONDS, FORMATS, Settings
+from processor.config.settings import FLUSH_BUDGET_SECONDS, Settings
 
 __all__ = [
     "FLUSH_BUDGET_SECONDS",
-    "FORMATS",
     "Loaded",
     "Settings",
     "admin_properties",

@@ -7,14 +7,14 @@ field here; relations between settings are checked by `processor.config.relation
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Format = Literal["json", "float32"]
-"""The formats of events and predictions that there is a codec for. A new codec adds its name here, and only here."""
+from processor.codec.formats import READABLE, WRITABLE
 
-FORMATS: Final[tuple[str, ...]] = get_args(Format)
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 FLUSH_BUDGET_SECONDS: Final = 5.0
 """How long the deliveries of one commit may take. A transaction must outlive a commit interval and this."""
@@ -82,6 +82,19 @@ def _path(path: Path) -> Path:
     return path
 
 
+def _one_of(formats: Collection[str]) -> tuple[object, ...]:
+    def known(name: str) -> str:
+        if name not in formats:
+            raise ValueError("no such format")
+        return name
+
+    return (
+        AfterValidator(known),
+        Field(json_schema_extra={"enum": list(formats)}),
+        Allowed(f"one of {', '.join(formats)}"),
+    )
+
+
 Directory = Annotated[
     Path, Field(strict=False), AfterValidator(_path), Allowed("the path of a directory, not the working directory")
 ]
@@ -95,6 +108,8 @@ TopicOrNone = Annotated[
     Field(pattern=r"^[A-Za-z0-9._-]{0,249}$"),
     Allowed("a topic's name (1 to 249 letters, digits, '.', '_' and '-'), or empty for <group_id>-changelog"),
 ]
+InputFormat = Annotated[str, *_one_of(READABLE)]
+OutputFormat = Annotated[str, *_one_of(WRITABLE)]
 Servers = Annotated[
     str, AfterValidator(_servers), Allowed("host:port of one broker, or of several with commas between")
 ]
@@ -163,7 +178,7 @@ class InputSettings(Section):
 
     topic: Topic = "samples"
     """Topic that the events are read from; its cleanup policy must not be `compact`."""
-    format: Format = "json"
+    format: InputFormat = "json"
     """How an event is written: as JSON, or as packed numbers (schemas/README.md has the bytes)."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a group that has no offsets yet begins."""
@@ -174,7 +189,7 @@ class OutputSettings(Section):
 
     topic: Topic = "probabilities"
     """Topic that the predictions are written to; it has as many partitions as the input topic."""
-    format: Format = "json"
+    format: OutputFormat = "json"
     """How a prediction is written: as JSON, or as packed numbers (schemas/README.md has the bytes)."""
 
 

@@ -82,7 +82,7 @@ def _read(
 def _unanswered(settings: Settings, artifact: Artifact, batch: Batch) -> list[Finding]:
     """One warning for each reason for which events would become dead letters."""
     decoder = event_decoder(
-        settings.input.format,
+        settings.input,
         artifact.inputs,
         max_ahead_ms=settings.sequence.max_ahead_ms,
         max_behind_ms=settings.sequence.max_behind_ms,

@@ -131,13 +131,13 @@ def _pipeline(
 ) -> Pipeline:
     largest_record = HEADER_BYTES + 4 * artifact.words + RECORD_OVERHEAD_BYTES
     decoder = event_decoder(
-        settings.input.format,
+        settings.input,
         artifact.inputs,
         max_ahead_ms=settings.sequence.max_ahead_ms,
         max_behind_ms=settings.sequence.max_behind_ms,
         largest_key=facts.changelog.max_message_bytes - largest_record,
     )
-    encoder = prediction_encoder(settings.output.format, artifact.outputs, artifact.model_id)
+    encoder = prediction_encoder(settings.output, artifact.outputs, artifact.model_id)
     limits = Limits(output=facts.output.max_message_bytes, dead_letter=facts.dead_letter.max_message_bytes)
     publisher = Publisher(encoder, settings.input.topic, limits)
     return Pipeline(artifact, engine, arena, decoder, publisher, rules)

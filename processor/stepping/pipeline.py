@@ -22,7 +22,7 @@ from processor.types import NO_TIME, BadEvent, Kind, Reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from processor.codec import EventDecoder
+    from processor.codec.events import EventDecoder
     from processor.model.artifact import Artifact
     from processor.model.engine import Engine
     from processor.recovery.partition import Partition

@@ -16,12 +16,13 @@ import pytest
 from codec.reference import THREE, batch, expected, row_of
 from junk import GOOD, KEYS, junk
 from processor.codec import event_decoder
+from processor.config.settings import InputSettings
 from processor.types import Kind
 
 EVENTS = int(os.environ.get("PROCESSOR_BAD_EVENTS", "60000"))
 BATCH = 10_000
 DAY_MS = 86_400_000
-DECODER = event_decoder("json", THREE, max_ahead_ms=DAY_MS, max_behind_ms=DAY_MS, largest_key=250)
+DECODER = event_decoder(InputSettings(), THREE, max_ahead_ms=DAY_MS, max_behind_ms=DAY_MS, largest_key=250)
 
 N = 60_000
 HOSTILE = {

@@ -9,6 +9,8 @@ import pytest
 
 from codec.reference import GREATEST_TIME, THREE, batch, row_of
 from processor.codec import event_decoder
+from processor.config import load_settings
+from processor.config.settings import InputSettings
 from processor.errors import ConfigError
 from processor.types import BadEvent, Events, Kind, Reason, TensorSpec
 
@@ -17,7 +19,7 @@ SEVERAL = [TensorSpec("ecg", (2, 2)), TensorSpec("token", (), "int32")]
 
 
 def decode(*values: bytes | None, inputs: list[TensorSpec] = THREE, max_ahead_ms: int = 0) -> Events:
-    return event_decoder("json", inputs, max_ahead_ms=max_ahead_ms).decode(batch(list(values)))
+    return event_decoder(InputSettings(), inputs, max_ahead_ms=max_ahead_ms).decode(batch(list(values)))
 
 
 def bad(value: bytes, inputs: list[TensorSpec] = THREE) -> BadEvent:
@@ -223,7 +225,7 @@ def test_of_a_field_that_comes_twice_the_last_counts_and_each_must_be_right() ->
 
 def test_keys_and_null_values() -> None:
     good = b'{"features":[1,2,3]}'
-    decoder = event_decoder("json", THREE, max_ahead_ms=0, largest_key=4)
+    decoder = event_decoder(InputSettings(), THREE, max_ahead_ms=0, largest_key=4)
     events = decoder.decode(
         batch([good, None, good, None, good, None, good], [b"", b"", None, None, b"12345", b"12345", b"1234"])
     )
@@ -235,7 +237,7 @@ def test_keys_and_null_values() -> None:
 
 
 def test_without_a_limit_a_key_may_be_long() -> None:
-    decoder = event_decoder("json", THREE, max_ahead_ms=0)
+    decoder = event_decoder(InputSettings(), THREE, max_ahead_ms=0)
     assert decoder.decode(batch([b'{"features":[1,2,3]}'], [b"k" * 100_000])).bad == {}
 
 
@@ -251,7 +253,7 @@ def test_a_time_too_far_ahead_of_its_record_is_bad() -> None:
 
 
 def test_a_record_without_a_timestamp_is_never_behind() -> None:
-    decoder = event_decoder("json", THREE, max_ahead_ms=1)
+    decoder = event_decoder(InputSettings(), THREE, max_ahead_ms=1)
     good: list[bytes | None] = [b'{"features":[1,2,3],"time":5000}', b'{"features":[1,2,3]}']
     events = decoder.decode(batch(good, timestamps=[-1, -1]))
     assert events.bad == {}
@@ -259,7 +261,7 @@ def test_a_record_without_a_timestamp_is_never_behind() -> None:
 
 
 def test_a_record_s_timestamp_is_a_time_like_any_other() -> None:
-    decoder = event_decoder("json", THREE, max_ahead_ms=1000)
+    decoder = event_decoder(InputSettings(), THREE, max_ahead_ms=1000)
     stamps = [GREATEST_TIME, GREATEST_TIME + 1, 2**63 - 1, -(2**63), GREATEST_TIME + 1]
     values = [b'{"features":[1,2,3]}'] * 4 + [b'{"features":[1,2,3],"time":1}']
     events = decoder.decode(batch(list(values), timestamps=stamps))
@@ -308,7 +310,7 @@ def test_a_deep_event_is_judged_alike_however_much_stack_its_caller_has_used() -
 
 
 def test_a_full_stack_is_never_the_event_s_fault() -> None:
-    decoder = event_decoder("json", THREE, max_ahead_ms=0)
+    decoder = event_decoder(InputSettings(), THREE, max_ahead_ms=0)
     deep = batch([b'{"features":[1,2,3],"x":%b%b}' % (b"[" * 63, b"]" * 63)])
     good = decoder.decode(deep)
 
@@ -350,7 +352,7 @@ def test_hostile_megabytes_are_read_in_linear_time(value: bytes) -> None:
 
 
 def test_refusals_before_the_start() -> None:
-    with pytest.raises(ConfigError, match=r"input\.format = 'jason' is no format\nHint: .* json, float32\."):
-        event_decoder("jason", THREE, max_ahead_ms=0)
+    with pytest.raises(ConfigError, match=r"input\.format is 'jason', .*\nIt must be one of json, float32\."):
+        load_settings(None, {}, ["input.format=jason"])
     with pytest.raises(ConfigError, match="it has none"):
-        event_decoder("json", [], max_ahead_ms=0)
+        event_decoder(InputSettings(), [], max_ahead_ms=0)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from codec.reference import GREATEST_TIME, THREE, batch, row_of
 from processor.codec import event_decoder, prediction_encoder
+from processor.config.settings import InputSettings, OutputSettings
 from processor.types import BadEvent, Events, Kind, Reason, TensorSpec
 
 SEVERAL = [TensorSpec("ecg", (2, 2)), TensorSpec("token", (), "int32")]
 
 
 def decode(*values: bytes | None, inputs: list[TensorSpec] = THREE) -> Events:
-    return event_decoder("float32", inputs, max_ahead_ms=0).decode(batch(list(values)))
+    return event_decoder(InputSettings(format="float32"), inputs, max_ahead_ms=0).decode(batch(list(values)))
 
 
 def bad(value: bytes, inputs: list[TensorSpec] = THREE) -> BadEvent:
@@ -116,7 +117,7 @@ def test_both_formats_say_the_same(told: list[tuple[Any, int | None, int | None,
             ).encode()
         )
     one = decode(*packed)
-    other = event_decoder("json", THREE, max_ahead_ms=0).decode(batch(list(text)))
+    other = event_decoder(InputSettings(), THREE, max_ahead_ms=0).decode(batch(list(text)))
     assert [row_of(one, row) for row in range(len(told))] == [row_of(other, row) for row in range(len(told))]
 
 
@@ -127,7 +128,7 @@ def test_any_bytes_give_what_each_gives_alone(values: list[bytes | None]) -> Non
 
 
 def test_the_bytes_of_a_prediction() -> None:
-    encoder = prediction_encoder("float32", [TensorSpec("y", (1,))], "0a1b2c3d")
+    encoder = prediction_encoder(OutputSettings(format="float32"), [TensorSpec("y", (1,))], "0a1b2c3d")
     rows = np.arange(2)
     values = encoder.encode({"y": np.array([[0.1], [1]], np.float32)}, rows + 1, rows - 5, 3, rows + 2**40, rows > 0)
     assert values == [
@@ -137,7 +138,9 @@ def test_the_bytes_of_a_prediction() -> None:
 
 
 def test_outputs_follow_each_other_and_a_batch_may_be_empty() -> None:
-    encoder = prediction_encoder("float32", [TensorSpec("a", (2, 2)), TensorSpec("b", ())], "00000000")
+    encoder = prediction_encoder(
+        OutputSettings(format="float32"), [TensorSpec("a", (2, 2)), TensorSpec("b", ())], "00000000"
+    )
     outputs = {"b": np.array([5], np.float32), "a": np.array([[[1, 2], [3, 4]]], np.float32)}
     zero = np.zeros(1, np.int64)
     (value,) = encoder.encode(outputs, zero + 1, zero, 0, zero, zero == 0)

@@ -16,12 +16,13 @@ import pytest
 from codec.reference import THREE, batch
 from processor.codec import event_decoder
 from processor.codec.framing import foreign
+from processor.config.settings import InputSettings
 from processor.types import BadEvent, Reason
 
 GOOD = b'{"features":[0.5,1,2]}'
 TEXT = GOOD.decode()
 FLOATS = struct.pack("<3f", 0.5, 1, 2)
-DECODERS = {name: event_decoder(name, THREE, max_ahead_ms=0) for name in ("json", "float32")}
+DECODERS = {name: event_decoder(InputSettings(format=name), THREE, max_ahead_ms=0) for name in ("json", "float32")}
 
 FOREIGN = {
     "Confluent, JSON": (b"\0" + struct.pack(">I", 42) + GOOD, ["Confluent", "schema id 42", "then JSON"]),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from codec.reference import GREATEST_TIME, THREE, batch, expected, row_of
 from processor.codec import event_decoder
+from processor.config.settings import InputSettings
 from processor.types import TensorSpec
 
 MODELS = [
@@ -160,7 +161,7 @@ def batches(draw: st.DrawFn) -> tuple[list[TensorSpec], Any, dict[str, Any]]:
 @given(batches())
 def test_a_batch_is_read_as_a_naive_reader_reads_its_events_one_by_one(case: tuple[list[TensorSpec], Any, Any]) -> None:
     inputs, given_batch, limits = case
-    events = event_decoder("json", inputs, **limits).decode(given_batch)
+    events = event_decoder(InputSettings(), inputs, **limits).decode(given_batch)
     for row, (key, value) in enumerate(zip(given_batch.keys, given_batch.values, strict=True)):
         stamp = int(given_batch.timestamps[row])
         assert row_of(events, row) == expected(key, value, inputs, stamp, **limits), value
@@ -172,7 +173,7 @@ def test_a_batch_is_read_as_a_naive_reader_reads_its_events_one_by_one(case: tup
 @given(batches())
 def test_a_row_is_read_the_same_alone_and_in_company(case: tuple[list[TensorSpec], Any, Any]) -> None:
     inputs, given_batch, limits = case
-    decoder = event_decoder("json", inputs, **limits)
+    decoder = event_decoder(InputSettings(), inputs, **limits)
     together = decoder.decode(given_batch)
     for row in range(len(given_batch)):
         alone = decoder.decode(

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from codec.reference import THREE, batch
 from codec.test_fuzz import MODELS, event_texts
 from processor.codec import dead_letter, event_decoder, prediction_encoder
+from processor.config.settings import InputSettings, OutputSettings
 from processor.types import BadEvent, Kind, Reason, TensorSpec
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -61,7 +62,7 @@ def properties(schema: str) -> dict[str, Any]:
 
 
 def decode(value: bytes, inputs: list[TensorSpec]) -> Any:
-    decoder = event_decoder("json", inputs, max_ahead_ms=86_400_000, max_behind_ms=946_728_000_000)
+    decoder = event_decoder(InputSettings(), inputs, max_ahead_ms=86_400_000, max_behind_ms=946_728_000_000)
     return decoder.decode(batch([value], timestamps=[1_735_689_600_000]))
 
 
@@ -102,7 +103,7 @@ def test_a_bad_event_is_bad_for_the_reason_in_its_name_and_invalid_where_a_schem
 @given(st.sampled_from(MODELS).flatmap(lambda inputs: st.tuples(st.just(inputs), event_texts(inputs))))
 def test_whatever_the_processor_reads_is_valid(case: tuple[list[TensorSpec], bytes]) -> None:
     inputs, value = case
-    if event_decoder("json", inputs, max_ahead_ms=0).decode(batch([value])).bad == {}:
+    if event_decoder(InputSettings(), inputs, max_ahead_ms=0).decode(batch([value])).bad == {}:
         # Numbers beyond a double, which the processor ignores in fields that it does not know, are none to this parser.
         assert valid("event", json.loads(value, parse_int=lambda digits: int(digits) if len(digits) < 99 else 0))
 
@@ -116,7 +117,7 @@ def test_a_good_prediction_is_valid_and_exactly_what_the_processor_writes(path: 
     outputs = {name: np.array([numbers], np.float32) for name, numbers in named.items()}
     specs = [TensorSpec(name, column.shape[1:]) for name, column in outputs.items()]
     step, time, offset = (np.array([fields[name]]) for name in ("step", "time", "offset"))
-    encoder = prediction_encoder("json", specs, fields["model"])
+    encoder = prediction_encoder(OutputSettings(), specs, fields["model"])
     assert encoder.encode(outputs, step, time, fields["partition"], offset, np.array([fields["warm"]])) == [line]
 
 
@@ -133,7 +134,7 @@ def test_whatever_the_processor_writes_is_valid(shapes: list[tuple[int, ...]], d
     outputs = {spec.name: data.draw(hnp.arrays(np.float32, (2, *spec.shape), elements=floats)) for spec in specs}
     step, offset = np.array([1, 2**32 - 1]), np.array([0, 2**63 - 1])
     time = np.array([-8_640_000_000_000_000, 8_640_000_000_000_000])
-    encoder = prediction_encoder("json", specs, "00ff00ff")
+    encoder = prediction_encoder(OutputSettings(), specs, "00ff00ff")
     for line in encoder.encode(outputs, step, time, 2**31 - 1, offset, np.array([True, False])):
         fields = json.loads(line)
         assert valid("prediction", fields)

@@ -10,6 +10,7 @@ import pytest
 
 from codec.reference import THREE, batch
 from processor.codec import event_decoder
+from processor.config.settings import InputSettings
 from processor.types import BadEvent, Kind, Reason
 
 NOW = 1_764_410_000_000  # 29 November 2025
@@ -30,7 +31,7 @@ FORMATS = pytest.mark.parametrize(("name", "write"), [("json", as_json), ("float
 
 
 def judged(name: str, values: list[bytes], stamp: int = NOW, without: Any = frozenset()) -> dict[int, BadEvent]:
-    decoder = event_decoder(name, THREE, max_ahead_ms=AHEAD, max_behind_ms=BEHIND)
+    decoder = event_decoder(InputSettings(format=name), THREE, max_ahead_ms=AHEAD, max_behind_ms=BEHIND)
     events = decoder.decode(batch(list(values), timestamps=[stamp] * len(values)), without)
     assert [row for row in range(len(values)) if events.kind[row] == Kind.BAD] == list(events.bad)
     return events.bad
@@ -81,9 +82,9 @@ def test_without_a_timestamp_or_a_time_there_is_nothing_to_compare(name: str, wr
 
 @FORMATS
 def test_0_is_off_and_a_partition_may_be_left_out(name: str, write: Any) -> None:
-    off = event_decoder(name, THREE, max_ahead_ms=0).decode(batch([write(5)], timestamps=[NOW]))
+    off = event_decoder(InputSettings(format=name), THREE, max_ahead_ms=0).decode(batch([write(5)], timestamps=[NOW]))
     assert off.bad == {}
-    decoder = event_decoder(name, THREE, max_ahead_ms=0, max_behind_ms=BEHIND)
+    decoder = event_decoder(InputSettings(format=name), THREE, max_ahead_ms=0, max_behind_ms=BEHIND)
     two = batch([write(5), write(5)], timestamps=[NOW, NOW])
     two.partitions[:] = [3, 4]
     assert list(decoder.decode(two, frozenset({3})).bad) == [1]

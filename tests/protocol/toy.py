@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.codec import event_decoder, prediction_encoder
+from processor.config.settings import InputSettings, OutputSettings
 from processor.stepping.pipeline import Pipeline
 from processor.stepping.publishing import Limits, Publisher
 from processor.types import TensorSpec
@@ -25,8 +26,8 @@ ARTIFACT: Any = SimpleNamespace(
     initial_state=np.array([3.0], np.float32),
     model_id=f"{FINGERPRINT:016x}"[:8],
 )
-_DECODER = event_decoder("json", ARTIFACT.inputs, max_ahead_ms=0, largest_key=1000)
-_ENCODER = prediction_encoder("json", ARTIFACT.outputs, ARTIFACT.model_id)
+_DECODER = event_decoder(InputSettings(), ARTIFACT.inputs, max_ahead_ms=0, largest_key=1000)
+_ENCODER = prediction_encoder(OutputSettings(), ARTIFACT.outputs, ARTIFACT.model_id)
 
 
 class MixingEngine:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from processor.codec import event_decoder, prediction_encoder
+from processor.config.settings import InputSettings, OutputSettings
 from processor.model.artifact import Slot
 from processor.state.arena import Arena
 from processor.stepping.pipeline import Pipeline
@@ -97,8 +98,8 @@ def new_pipeline(
     artifact: Any = ARTIFACT,
 ) -> Pipeline:
     limits_of_time = {"max_ahead_ms": max_ahead_ms, "max_behind_ms": max_behind_ms}
-    decoder = event_decoder("json", artifact.inputs, **limits_of_time, largest_key=1000)
-    encoder = prediction_encoder("json", artifact.outputs, artifact.model_id)
+    decoder = event_decoder(InputSettings(), artifact.inputs, **limits_of_time, largest_key=1000)
+    encoder = prediction_encoder(OutputSettings(), artifact.outputs, artifact.model_id)
     engine: Any = SumEngine() if artifact is ARTIFACT else FactorEngine()
     publisher = Publisher(encoder, TOPIC, limits or Limits())
     return Pipeline(artifact, engine, arena, decoder, publisher, rules)

@@ -14,6 +14,7 @@ from keras import layers
 import processor
 from model import models
 from processor.codec import event_decoder, prediction_encoder
+from processor.config.settings import InputSettings, OutputSettings
 from processor.model.artifact import load_artifact
 from processor.model.engine import Engine
 from processor.recovery.partition import Partition
@@ -172,8 +173,8 @@ def test_the_processor_answers_by_windows(tmp_path: Path) -> None:
         artifact,
         Engine(artifact),
         arena,
-        event_decoder("json", artifact.inputs, max_ahead_ms=0, largest_key=1000),
-        Publisher(prediction_encoder("json", artifact.outputs, artifact.model_id), "samples", Limits()),
+        event_decoder(InputSettings(), artifact.inputs, max_ahead_ms=0, largest_key=1000),
+        Publisher(prediction_encoder(OutputSettings(), artifact.outputs, artifact.model_id), "samples", Limits()),
         SequenceRules(),
     )
     x = models.sequences(2, 7)
