@@ -15,7 +15,7 @@ import pytest
 
 from model.example import LAYOUT, parts
 from processor.errors import ConfigError, Incompatible, ProcessorError
-from processor.model.artifact import GOLDEN, MANIFEST, STEP_GRAPH, Golden, Slot, load_artifact, write_artifact
+from processor.model.artifact import GOLDEN, MANIFEST, STEP_GRAPH, Golden, Parts, Slot, load_artifact, write_artifact
 from processor.model.artifact.manifest import Manifest, fingerprint, seal
 from processor.types import TensorSpec
 
@@ -28,7 +28,7 @@ FILES = (MANIFEST, STEP_GRAPH, GOLDEN)
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     target = tmp_path / "artifacts" / "model"
-    write_artifact(target, **parts())
+    write_artifact(target, Parts(**parts()))
     return target
 
 
@@ -59,7 +59,7 @@ def test_it_is_three_files_that_others_may_read(directory: Path) -> None:
 
 
 def test_the_same_parts_are_the_same_bytes(directory: Path, tmp_path: Path) -> None:
-    write_artifact(tmp_path / "again", **parts())
+    write_artifact(tmp_path / "again", Parts(**parts()))
     assert [(tmp_path / "again" / name).read_bytes() for name in FILES] == [
         (directory / name).read_bytes() for name in FILES
     ]
@@ -69,7 +69,7 @@ def test_a_model_without_a_state(tmp_path: Path) -> None:
     golden = Golden({"x": np.ones((1, 1, 2), "f4")}, {"y": np.ones((1, 1, 2), "f4")}, np.zeros((1, 0), "f4"))
     specs = {"inputs": (TensorSpec("x", (2,)),), "outputs": (TensorSpec("y", (2,)),), "golden": golden}
     carried = {"layout": (), "initial_state": np.zeros(0, "f4"), "mode": "carry", "length": None, "exact_prefix": True}
-    assert write_artifact(tmp_path / "stateless", **parts(**specs, **carried)).words == 0
+    assert write_artifact(tmp_path / "stateless", Parts(**parts(**specs, **carried))).words == 0
 
 
 # --- the fingerprint
@@ -112,13 +112,13 @@ HARMLESS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", DECIDING)
 def test_what_decides_an_answer_decides_the_fingerprint(directory: Path, tmp_path: Path, what: str) -> None:
-    other = write_artifact(tmp_path / "other", **parts(**DECIDING[what]))
+    other = write_artifact(tmp_path / "other", Parts(**parts(**DECIDING[what])))
     assert other.fingerprint != load_artifact(directory).fingerprint
 
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_what_decides_no_answer_does_not(directory: Path, tmp_path: Path, what: str) -> None:
-    other = write_artifact(tmp_path / "other", **parts(**HARMLESS[what]))
+    other = write_artifact(tmp_path / "other", Parts(**parts(**HARMLESS[what])))
     assert other.fingerprint == load_artifact(directory).fingerprint
 
 
@@ -166,7 +166,7 @@ def test_a_manifest_with_a_number_changed_by_hand_is_found(directory: Path) -> N
 
 
 def test_files_of_two_artifacts_do_not_mix(directory: Path, tmp_path: Path) -> None:
-    write_artifact(tmp_path / "other", **parts(step_graph=b"another graph"))
+    write_artifact(tmp_path / "other", Parts(**parts(step_graph=b"another graph")))
     (directory / STEP_GRAPH).write_bytes((tmp_path / "other" / STEP_GRAPH).read_bytes())
     error = refused(directory)
     assert isinstance(error, Incompatible)
@@ -249,7 +249,7 @@ def test_a_missing_file_is_named(directory: Path, name: str) -> None:
 
 
 def test_an_earlier_artifact_is_replaced_and_nothing_is_left_beside_it(directory: Path) -> None:
-    write_artifact(directory, **parts(step_graph=b"the new one"))
+    write_artifact(directory, Parts(**parts(step_graph=b"the new one")))
     assert load_artifact(directory).step_graph == b"the new one"
     assert [path.name for path in directory.parent.iterdir()] == ["model"]
 
@@ -257,14 +257,14 @@ def test_an_earlier_artifact_is_replaced_and_nothing_is_left_beside_it(directory
 def test_a_link_to_an_artifact_stays_a_link(directory: Path, tmp_path: Path) -> None:
     link = tmp_path / "current"
     link.symlink_to(directory)
-    write_artifact(link, **parts(step_graph=b"the new one"))
+    write_artifact(link, Parts(**parts(step_graph=b"the new one")))
     assert link.is_symlink()
     assert load_artifact(directory).step_graph == b"the new one"
 
 
 def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    write_artifact(tmp_path / "empty", **parts())
+    write_artifact(tmp_path / "empty", Parts(**parts()))
     load_artifact(tmp_path / "empty")
 
 
@@ -281,7 +281,7 @@ def test_what_is_not_just_an_artifact_is_never_replaced(directory: Path, what: s
         (target / "notes.txt").write_text("mine", encoding="utf-8")
     before = sorted(target.rglob("*"))
     with pytest.raises(ConfigError, match="is not just an artifact") as error:
-        write_artifact(target, **parts())
+        write_artifact(target, Parts(**parts()))
     assert error.value.cause
     assert sorted(target.rglob("*")) == before
     assert not [path for path in directory.parent.iterdir() if path.name.startswith(".")]
@@ -302,7 +302,7 @@ def test_a_disk_that_refuses_leaves_the_earlier_artifact(
         else:
             patch.setattr(type(directory), "rename", lambda a, b: refuse() if ".new-" in a.name else rename(a, b))
         with pytest.raises(ConfigError, match="cannot be written") as error:
-            write_artifact(directory, **parts(step_graph=b"the new one"))
+            write_artifact(directory, Parts(**parts(step_graph=b"the new one")))
     assert "No space left" in error.value.cause
     assert load_artifact(directory).fingerprint == earlier
     assert [path.name for path in directory.parent.iterdir()] == ["model"]
@@ -311,7 +311,7 @@ def test_a_disk_that_refuses_leaves_the_earlier_artifact(
 def test_below_a_file_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_artifact(tmp_path / "file" / "model", **parts())
+        write_artifact(tmp_path / "file" / "model", Parts(**parts()))
 
 
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
@@ -353,5 +353,5 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", CONTRADICTIONS)
 def test_parts_that_do_not_fit_together_are_not_written(tmp_path: Path, what: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        write_artifact(tmp_path / "model", **parts(**CONTRADICTIONS[what]))
+        write_artifact(tmp_path / "model", Parts(**parts(**CONTRADICTIONS[what])))
     assert not (tmp_path / "model").exists()

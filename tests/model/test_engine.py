@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model import graphs
 from processor.errors import Incompatible
-from processor.model.artifact import write_artifact
+from processor.model.artifact import Parts, write_artifact
 from processor.model.engine import Engine
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 @pytest.fixture
 def engine_of(tmp_path: Path) -> MakeEngine:
     def make(parts: dict[str, Any], **settings: int) -> Engine:
-        return Engine(write_artifact(tmp_path / "artifact", **parts), **settings)
+        return Engine(write_artifact(tmp_path / "artifact", Parts(**parts)), **settings)
 
     return make
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return Engine(write_artifact(tmp_path_factory.mktemp("engine") / "artifact", **graphs.recurrent()), max_rows=16)
+    return Engine(
+        write_artifact(tmp_path_factory.mktemp("engine") / "artifact", Parts(**graphs.recurrent())), max_rows=16
+    )
 
 
 def samples(rows: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:

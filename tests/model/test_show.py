@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from model.example import parts
-from processor.model.artifact import load_artifact, write_artifact
+from processor.model.artifact import Parts, load_artifact, write_artifact
 from processor.model.show import describe, render
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def page(directory: Path, width: int = 120) -> str:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    write_artifact(tmp_path / "model", **parts())
+    write_artifact(tmp_path / "model", Parts(**parts()))
     return tmp_path / "model"
 
 
@@ -70,7 +70,7 @@ def test_people_get_it_as_a_page(directory: Path) -> None:
 
 def test_names_are_printed_and_not_obeyed(tmp_path: Path) -> None:
     layers = [{"name": "[red]lstm[/red]", "class": "LSTM", "rule": "recurrent"}]
-    write_artifact(tmp_path / "model", **parts(layers=layers))
+    write_artifact(tmp_path / "model", Parts(**parts(layers=layers)))
     assert "[red]lstm[/red]" in page(tmp_path / "model")
 
 
@@ -84,7 +84,7 @@ def test_findings_of_a_certificate_are_a_line_each(tmp_path: Path) -> None:
         "growth": {"dense": [[1, 1e-8], [16, 3e-8]], "head": [[t, 0.5] for t in range(1, 101)]},
         "remarks": [],
     }
-    write_artifact(tmp_path / "model", **parts(certificate=certificate))
+    write_artifact(tmp_path / "model", Parts(**parts(certificate=certificate)))
     text = page(tmp_path / "model")
     assert "checks / causality passed; samples from 33 on changed" in text
     assert "checks / every prefix FAILED; error 6e-08; after sample 1" in text
@@ -98,14 +98,13 @@ def test_findings_of_a_certificate_are_a_line_each(tmp_path: Path) -> None:
 
 def test_weights_go_by_their_own_names(tmp_path: Path) -> None:
     weight = {"layer": "lstm", "name": "sequential/lstm/lstm_cell/recurrent_kernel", "shape": [32, 128]}
-    write_artifact(tmp_path / "model", **parts(weights=[weight]))
+    write_artifact(tmp_path / "model", Parts(**parts(weights=[weight])))
     assert "lstm recurrent_kernel (32, 128) 4,096" in page(tmp_path / "model")
 
 
 def test_what_is_not_there_has_no_heading(tmp_path: Path) -> None:
-    write_artifact(
-        tmp_path / "model", **parts(repairs=[], layers=[], initial_state=np.zeros(10, np.float32), tile=None)
-    )
+    bare = parts(repairs=[], layers=[], initial_state=np.zeros(10, np.float32), tile=None)
+    write_artifact(tmp_path / "model", Parts(**bare))
     text = page(tmp_path / "model")
     assert "repairs" not in text
     assert "layers" not in text

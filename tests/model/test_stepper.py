@@ -10,7 +10,7 @@ import pytest
 import processor
 from model import graphs
 from processor.errors import ConfigError, Incompatible
-from processor.model.artifact import write_artifact
+from processor.model.artifact import Parts, write_artifact
 from processor.model.stepper import Stepper, load
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PARTS = {
 def steppers(tmp_path_factory: pytest.TempPathFactory) -> Steppers:
     directory = tmp_path_factory.mktemp("steppers")
     for name, parts in PARTS.items():
-        write_artifact(directory / name, **parts())
+        write_artifact(directory / name, Parts(**parts()))
     return {name: load(directory / name) for name in PARTS}
 
 
@@ -228,7 +228,7 @@ def test_loading_checks_the_golden_answers(tmp_path: Path) -> None:
     parts = graphs.recurrent()
     golden = parts["golden"]
     parts["golden"] = type(golden)(golden.features, {"y": golden.outputs["y"] + np.float32(1e-3)}, golden.state)
-    write_artifact(tmp_path / "model", **parts)
+    write_artifact(tmp_path / "model", Parts(**parts))
     with pytest.raises(Incompatible, match="golden"):
         processor.load(tmp_path / "model")
 

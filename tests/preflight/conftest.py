@@ -8,7 +8,7 @@ import pytest
 
 from model.graphs import recurrent
 from processor.config import Settings
-from processor.model.artifact import write_artifact
+from processor.model.artifact import Parts, write_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def small_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("preflight") / "model"
-    write_artifact(directory, **recurrent())
+    write_artifact(directory, Parts(**recurrent()))
     return directory
 
 

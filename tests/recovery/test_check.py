@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from model.graphs import recurrent
-from processor.model.artifact import write_artifact
+from processor.model.artifact import Parts, write_artifact
 from processor.trial.process import ProcessorProcess
 from recovery.deployment import PARTITIONS, Deployment
 
@@ -93,7 +93,7 @@ def test_what_does_not_belong_together(deployment: Deployment, topic: Callable[.
     deployment.processes.clear()
 
     ours, other = deployment.artifact, deployment.directory / "other"
-    write_artifact(other, **recurrent())
+    write_artifact(other, Parts(**recurrent()))
     deployment.artifact = other
     finding = must_agree(deployment, "states")
     assert "belong to the model" in finding["fact"]

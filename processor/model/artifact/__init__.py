@@ -20,7 +20,7 @@ from processor.model.artifact.directory import (
 )
 from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH
 from processor.model.artifact.layout import HELD, STEPS, Mode, Slot, state_size, static_slot, static_slots
-from processor.model.artifact.values import Artifact, Golden
+from processor.model.artifact.values import Artifact, Golden, Parts
 
 __all__ = [
     "GOLDEN",
@@ -32,6 +32,7 @@ __all__ = [
     "Golden",
     "Mode",
     "OtherModel",
+    "Parts",
     "Slot",
     "check_target",
     "load_artifact",

@@ -7,84 +7,34 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from processor.errors import ConfigError, Incompatible
 from processor.model.artifact.files import GOLDEN, MANIFEST, STEP_GRAPH, check_place, damaged, place, read
 from processor.model.artifact.manifest import FORMAT, Manifest, fingerprint, parse, refuse_to_replace_other_things, seal
-from processor.model.artifact.values import Artifact, Golden, check
+from processor.model.artifact.values import Artifact, Golden, Parts, check
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from processor.model.artifact.layout import Mode, Slot
     from processor.types import TensorSpec
 
 
-def write_artifact(
-    directory: str | os.PathLike[str],
-    *,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    mode: Mode,
-    length: int | None,
-    layout: tuple[Slot, ...],
-    initial_state: NDArray[np.float32],
-    step_graph: bytes,
-    golden: Golden,
-    tolerance: float,
-    certificate: dict[str, Any],
-    layers: list[dict[str, Any]],
-    weights: list[dict[str, Any]],
-    versions: dict[str, str],
-    repairs: list[str] | None = None,
-    tile: int | None = None,
-    most_rows: int | None = None,
-    exact_prefix: bool = True,
-    trained_length: int | None = None,
-    other_modes: tuple[Mode, ...] = (),
-    weights_sha256: str = "",
-) -> Artifact:
+def write_artifact(directory: str | os.PathLike[str], parts: Parts) -> Artifact:
     """Writes all of an artifact or none of it, and returns it as `load_artifact` reads it.
 
-    An earlier artifact at `directory` is replaced, once the new one is complete. `initial_state`: float32[words].
+    An earlier artifact at `directory` is replaced, once the new one is complete.
 
     Raises:
         ConfigError: there is something at `directory` that is no artifact, or the disk refuses.
         ValueError: the parts do not fit together (the layout has a gap, a golden vector has another shape, ...).
     """
     target = Path(directory).resolve()
-    initial = np.ascontiguousarray(initial_state, dtype="<f4").tobytes()
-    contents = {STEP_GRAPH: bytes(step_graph), GOLDEN: _pack(golden, inputs, outputs)}
-    manifest = Manifest(
-        artifact=FORMAT,
-        sha256="",
-        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
-        fingerprint="",
-        mode=mode,
-        length=length,
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        layout=tuple(layout),
-        initial_state=base64.b64encode(initial).decode(),
-        tile=tile,
-        exact_prefix=exact_prefix,
-        tolerance=tolerance,
-        certificate=certificate,
-        layers=layers,
-        repairs=list(repairs or ()),
-        weights=weights,
-        versions=versions,
-        most_rows=most_rows,
-        trained_length=trained_length,
-        other_modes=list(other_modes),
-        weights_sha256=weights_sha256,
-    )
+    contents = {STEP_GRAPH: bytes(parts.step_graph), GOLDEN: _pack(parts.golden, parts.inputs, parts.outputs)}
+    manifest = _manifest(parts, contents)
     manifest.fingerprint = fingerprint(manifest, contents[STEP_GRAPH])
     _assemble(target, manifest, contents)  # what would not load is not written either
     contents[MANIFEST] = seal(manifest)
@@ -94,6 +44,34 @@ def write_artifact(
     except OSError as error:
         raise _not_written(target, error) from error
     return load_artifact(target)
+
+
+def _manifest(parts: Parts, contents: Mapping[str, bytes]) -> Manifest:
+    initial = np.ascontiguousarray(parts.initial_state, dtype="<f4").tobytes()
+    return Manifest(
+        artifact=FORMAT,
+        sha256="",
+        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        fingerprint="",
+        mode=parts.mode,
+        length=parts.length,
+        inputs=tuple(parts.inputs),
+        outputs=tuple(parts.outputs),
+        layout=tuple(parts.layout),
+        initial_state=base64.b64encode(initial).decode(),
+        tile=parts.tile,
+        exact_prefix=parts.exact_prefix,
+        tolerance=parts.tolerance,
+        certificate=parts.certificate,
+        layers=parts.layers,
+        repairs=list(parts.repairs),
+        weights=parts.weights,
+        versions=parts.versions,
+        most_rows=parts.most_rows,
+        trained_length=parts.trained_length,
+        other_modes=list(parts.other_modes),
+        weights_sha256=parts.weights_sha256,
+    )
 
 
 def check_target(directory: str | os.PathLike[str]) -> None:
@@ -185,6 +163,7 @@ def _assemble(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         golden=_unpack(contents[GOLDEN], manifest.inputs, manifest.outputs),
         trained_length=manifest.trained_length,
         other_modes=tuple(manifest.other_modes),
+        weights_sha256=manifest.weights_sha256,
     )
     check(artifact)
     return artifact

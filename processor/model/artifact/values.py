@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,38 +39,45 @@ class Golden:
         return f"<Golden: {len(self.state)} sequences of {list(self.features)}>"
 
 
-@dataclass(frozen=True, eq=False)
-class Artifact:
-    """What a directory that `convert` wrote contains, after all of it was verified.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Parts:
+    """What a conversion makes, and an artifact holds.
 
     `length` is the N of `tumbling` and the T of `window`. `tile`, where set, is the only number of rows that the step
     graph may be called with; `most_rows`, where set, is the greatest. `exact_prefix` is false where `tumbling` predicts
     exactly at the N-th step only. Of the lists, `layers` has items `{name, class, rule, ...}` and `weights` has items
     `{layer, name, shape, dtype}`. `trained_length` is the number of samples that the model's input names, and
-    `other_modes` those that work for it.
+    `other_modes` those that work for it. `weights_sha256` covers the trained model's layers and weights.
     """
 
-    directory: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     mode: Mode
     length: int | None
     layout: tuple[Slot, ...]
     initial_state: NDArray[np.float32]  # [words]
-    fingerprint: int  # unsigned, 64 bits
-    tile: int | None
-    exact_prefix: bool
+    step_graph: bytes
+    golden: Golden
     tolerance: float
     certificate: dict[str, Any]
     layers: list[dict[str, Any]]
-    repairs: list[str]
     weights: list[dict[str, Any]]
     versions: dict[str, str]
-    step_graph: bytes
-    golden: Golden
+    repairs: list[str] = field(default_factory=list)
+    tile: int | None = None
     most_rows: int | None = None
+    exact_prefix: bool = True
     trained_length: int | None = None
     other_modes: tuple[Mode, ...] = ()
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Artifact(Parts):
+    """What a directory that `convert` wrote contains, after all of it was verified."""
+
+    directory: Path
+    fingerprint: int  # unsigned, 64 bits
 
     def __repr__(self) -> str:
         """What it is in one line: neither its bytes nor its weights."""

@@ -104,29 +104,8 @@ def convert_model(
         left = budget.whole - (time.perf_counter() - began)
         if 4 * building < left:  # each trial builds a step, and none is offered that was not tried
             draft = _with_other_modes(draft, loaded.model, time_axis, progress)
-    artifact = write_artifact(
-        directory,
-        inputs=draft.inputs,
-        outputs=draft.outputs,
-        mode=draft.mode,
-        length=draft.length,
-        layout=draft.layout,
-        initial_state=draft.initial_state,
-        step_graph=draft.step_graph,
-        golden=draft.golden,
-        tolerance=tolerance,
-        certificate=certificate.to_dict(),
-        layers=draft.layers,
-        weights=draft.weights,
-        versions=draft.versions,
-        repairs=draft.repairs,
-        tile=draft.tile,
-        most_rows=draft.most_rows,
-        exact_prefix=draft.exact_prefix,
-        trained_length=draft.trained_length,
-        other_modes=draft.other_modes,
-        weights_sha256=trained,
-    )
+    parts = replace(draft, tolerance=tolerance, certificate=certificate.to_dict(), weights_sha256=trained)
+    artifact = write_artifact(directory, parts)
     return _report(artifact, loaded, certificate, Path(directory), began)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 import processor
 from model import models
 from model.example import parts
-from processor.model.artifact import load_artifact, write_artifact
+from processor.model.artifact import Parts, load_artifact, write_artifact
 from processor.model.convert.page import page
 from processor.model.show import describe, render
 
@@ -64,7 +64,7 @@ def test_the_artifact_keeps_it_and_info_shows_it(trained: tuple[Any, Path, Repor
 
 
 def test_it_decides_no_answer_so_the_fingerprint_leaves_it_out(tmp_path: Path) -> None:
-    before = write_artifact(tmp_path / "before", **parts())
+    before = write_artifact(tmp_path / "before", Parts(**parts()))
     after = write_artifact(tmp_path / "after", **parts(trained_length=7, other_modes=("carry", "window")))
     assert (before.trained_length, before.other_modes) == (None, ())
     assert before.fingerprint == after.fingerprint

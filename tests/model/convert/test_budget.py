@@ -14,7 +14,7 @@ import processor
 from model import graphs, models
 from model.peak import peak_afresh, peak_bytes
 from processor.errors import ConfigError
-from processor.model.artifact import load_artifact, write_artifact
+from processor.model.artifact import Parts, load_artifact, write_artifact
 from processor.model.convert import ConversionRefused, budget, conversion, effort, memory, toggles
 from processor.model.convert.accuracy import Errors, own_rounding, telling_first
 from processor.model.convert.budget import Budget, Stage
@@ -141,7 +141,7 @@ class TestMemory:
         assert report.passed
 
     def test_an_artifact_without_such_a_limit(self, tmp_path: Path) -> None:
-        assert write_artifact(tmp_path / "artifact", **graphs.recurrent()).most_rows is None
+        assert write_artifact(tmp_path / "artifact", Parts(**graphs.recurrent())).most_rows is None
 
     def test_a_model_too_large_is_refused_in_numbers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "available_bytes", lambda: 10_000)
