@@ -65,7 +65,8 @@ def test_the_artifact_keeps_it_and_info_shows_it(trained: tuple[Any, Path, Repor
 
 def test_it_decides_no_answer_so_the_fingerprint_leaves_it_out(tmp_path: Path) -> None:
     before = write_artifact(tmp_path / "before", Parts(**parts()))
-    after = write_artifact(tmp_path / "after", **parts(trained_length=7, other_modes=("carry", "window")))
+    known = parts(trained_length=7, other_modes=("carry", "window"))
+    after = write_artifact(tmp_path / "after", Parts(**known))
     assert (before.trained_length, before.other_modes) == (None, ())
     assert before.fingerprint == after.fingerprint
 
