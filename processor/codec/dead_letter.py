@@ -1,8 +1,8 @@
-"""Dead letters: the bad event's own bytes, and headers that say why it is one and where it came from.
+"""Dead letters: the bad event's own bytes, and headers with the reason and the record that it came from.
 
 A dead letter must always fit its topic: one that does not would stop the partition for good. So what is longer than the
 topic takes is cut, the least valuable first: the detail, then the key, and the value only if all else was not enough.
-What is cut is said in the detail.
+The detail names what was cut.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _cut(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]
     room = limit - record_bytes(None, None, headers) + len(detail)
     if keys + values <= room:
         return _letter(key, value, headers, _shortened(detail, room - keys - values))
-    # From here on the detail says what was cut: why the event was bad, the reason says already.
+    # From here on the detail names what was cut. The header `processor.reason` still has the reason.
     note = b"cut: key of %d bytes" % keys
     if keys and values + len(note) <= room:
         return _letter((key or b"")[: room - values - len(note)], value, headers, note)

@@ -1,12 +1,12 @@
 """From a batch of records to events: everything about an event that does not depend on the format of its value.
 
-Keys, null values, and what an event's time may be are judged here, once for all formats; a format brings a
+Keys, null values and times are checked here, once for all formats; a format brings a
 `ValueDecoder`, which turns the bytes of values into columns.
 
 Invariants
 - A batch's result is its rows' results: decoding it row by row gives the same.
 - A row that is no sample holds zeros in every column.
-- A row is judged in one order: its key, a null value, its value, its time. The first fault found is the reason.
+- A row is checked in one order: its key, a null value, its value, its time. The first fault found is the reason.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class EventDecoder:
         self._largest_key = largest_key
 
     def decode(self, batch: Batch, without_behind: frozenset[int] = frozenset()) -> Events:
-        """The events of a batch, aligned with it. Never raises for what a record holds: a bad row says why.
+        """The events of a batch, aligned with it. Never raises for what a record holds: a bad row has its reason.
 
         without_behind: partitions in which an event's time may be any distance behind its record's timestamp.
         """
@@ -69,7 +69,7 @@ class EventDecoder:
             # The usual batch: every row has a key and a value, and nothing needs to be moved around.
             kind = np.zeros(len(batch), np.uint8)
             return self._finish(batch, kind, self._values.decode(batch.values), {}, without_behind)  # type: ignore[arg-type]
-        kind, bad = self._judge_records(batch)
+        kind, bad = self._check_records(batch)
         rows = np.flatnonzero(kind == Kind.SAMPLE)
         values = self._values.decode([batch.values[row] for row in rows.tolist()])  # type: ignore[misc]
         return self._finish(batch, kind, _spread(values, rows, len(batch)), bad, without_behind)
@@ -77,7 +77,7 @@ class EventDecoder:
     def _any_key_too_large(self, keys: list[bytes | None]) -> bool:
         return self._largest_key is not None and max(map(len, keys), default=0) > self._largest_key  # type: ignore[arg-type]
 
-    def _judge_records(self, batch: Batch) -> tuple[NDArray[np.uint8], dict[int, BadEvent]]:
+    def _check_records(self, batch: Batch) -> tuple[NDArray[np.uint8], dict[int, BadEvent]]:
         """The kind of each row, as far as its key and the presence of a value tell."""
         kinds, bad = [], {}
         limit = self._largest_key
@@ -106,7 +106,7 @@ class EventDecoder:
         bad: dict[int, BadEvent],
         without_behind: frozenset[int],
     ) -> Events:
-        """Default the times, judge them, and blank the rows that are no samples."""
+        """Default the times, check them, and blank the rows that are no samples."""
         if values.bad:
             bad.update(values.bad)
             kind[list(values.bad)] = Kind.BAD

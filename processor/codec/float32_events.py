@@ -85,7 +85,7 @@ class Float32ValueDecoder:
         }
 
     def _unfit(self, columns: dict[str, NDArray[Any]]) -> dict[int, BadEvent]:
-        """Numbers that are none, then times out of range: the first fault found is the reason."""
+        """Numbers that are not finite, then times out of range: the first fault found is the reason."""
         features: Features = {spec.name: columns[f"tensor_{rank}"] for rank, spec in enumerate(self._inputs)}
         unfit: dict[int, BadEvent] = {}
         for name, column in features.items():

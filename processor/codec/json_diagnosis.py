@@ -36,8 +36,8 @@ TIMES = (-GREATEST_TIME, GREATEST_TIME)
 _SHOWN = 40  # characters of what was given that a detail repeats
 _DETAIL = 300  # characters of a detail
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # the end is optional, so that no input is read twice
-_PLACE = re.compile(r"\(byte (\d+)\)$")  # in what msgspec says of a text that is no JSON
-_PLACE_SHOWN = 12  # bytes
+_POSITION = re.compile(r"\(byte (\d+)\)$")  # in msgspec's message about a text that is no JSON
+_BYTES_SHOWN = 12  # bytes
 _syntax = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -75,7 +75,7 @@ def nesting(value: bytes) -> int:
 
 
 class Diagnosis:
-    """Judges single values for a model with these inputs."""
+    """Checks single values for a model with these inputs."""
 
     def __init__(self, inputs: Sequence[TensorSpec]) -> None:
         self._inputs = {spec.name: spec for spec in inputs}
@@ -85,13 +85,13 @@ class Diagnosis:
     def __call__(self, value: bytes) -> BadEvent | None:
         """Why `value` is bad, or None when nothing is wrong with it."""
         try:
-            self._judge_form(value)
-            self._judge_event(_parse(value))
+            self._check_form(value)
+            self._check_event(_parse(value))
         except _Fault as fault:
             return fault.bad
         return None
 
-    def _judge_form(self, value: bytes) -> None:
+    def _check_form(self, value: bytes) -> None:
         """Bytes that are no JSON at all. (Before brackets are counted: here, they may be any bytes.)"""
         known = foreign(value)
         if known is None:
@@ -100,7 +100,7 @@ class Diagnosis:
         fits = len(value) in self._float32_sizes
         raise _Fault(Reason.UNDECODABLE, f"not JSON: {known}{packed if fits else ''}")
 
-    def _judge_event(self, event: Any) -> None:
+    def _check_event(self, event: Any) -> None:
         if type(event) is not tuple:
             twice = _encoded_twice(event) if type(event) is str else ""
             raise _Fault(Reason.WRONG_TYPE, f"the event is {_shown(event)}, and an object is wanted{twice}")
@@ -110,36 +110,36 @@ class Diagnosis:
         if "features" not in given:
             raise _Fault(Reason.MISSING_FEATURES, "the event has no field 'features'")
         for features in given["features"]:
-            self._judge_features(features)
+            self._check_features(features)
         for name, limits in (("time", TIMES), ("sequence", INT64)):
             for field in given.get(name, ()):
                 if field is not None:
-                    _judge_integer(field, limits, name)
+                    _check_integer(field, limits, name)
         for name in ("start", "end"):
             for field in given.get(name, ()):
                 if field is not None and type(field) is not bool:
                     raise _Fault(Reason.WRONG_TYPE, f"{name}: {_shown(field)} where true or false is wanted")
 
-    def _judge_features(self, features: Any) -> None:
+    def _check_features(self, features: Any) -> None:
         if features is None:
             raise _Fault(Reason.MISSING_FEATURES, "features is null")
         if type(features) is tuple:
-            self._judge_inputs(features)
+            self._check_inputs(features)
         elif len(self._inputs) == 1:
             (spec,) = self._inputs.values()
-            _judge_tensor(features, spec.shape, spec.dtype, "features")
+            _check_tensor(features, spec.shape, spec.dtype, "features")
         else:
             detail = f"features: {_shown(features)} where an object with the inputs {self._names()} is wanted"
             raise _Fault(Reason.WRONG_TYPE, detail)
 
-    def _judge_inputs(self, inputs: tuple[tuple[str, Any], ...]) -> None:
+    def _check_inputs(self, inputs: tuple[tuple[str, Any], ...]) -> None:
         for name, _ in inputs:
             if name not in self._inputs:
                 detail = f"features: the model has no input {_shown(name)[5:]}; its inputs are {self._names()}"
                 raise _Fault(Reason.UNKNOWN_INPUT, detail)
         named = {name for name, tensor in inputs}
         for name, spec in self._inputs.items():
-            if spec.static:  # whether it may be left out is for the key's state to say
+            if spec.static:  # the key's state decides whether it may be left out
                 continue
             if name not in named or (name, None) in inputs:
                 what = "null" if name in named else "absent"
@@ -148,7 +148,7 @@ class Diagnosis:
             spec = self._inputs[name]
             if tensor is None and spec.static:
                 continue
-            _judge_tensor(tensor, spec.shape, spec.dtype, f"features.{name}")
+            _check_tensor(tensor, spec.shape, spec.dtype, f"features.{name}")
 
     def _names(self) -> str:
         return ", ".join(self._inputs)
@@ -168,15 +168,15 @@ def _parse(value: bytes) -> Any:
         detail = f"not UTF-8: byte 0x{value[error.start]:02x} at {error.start} ({error.reason})"
         raise _Fault(Reason.UNDECODABLE, detail) from None
     except ValueError as error:
-        raise _Fault(Reason.UNDECODABLE, _with_place(str(error), value)) from None
+        raise _Fault(Reason.UNDECODABLE, _with_position(str(error), value)) from None
 
 
-def _with_place(said: str, value: bytes) -> str:
+def _with_position(message: str, value: bytes) -> str:
     """The parser's words, and what stands where it stopped."""
-    place = _PLACE.search(said)
-    if place is None or (at := int(place[1])) >= len(value):
-        return said
-    return f"{said}: {value[at : at + _PLACE_SHOWN].decode(errors='replace')!a}"
+    found = _POSITION.search(message)
+    if found is None or (at := int(found[1])) >= len(value):
+        return message
+    return f"{message}: {value[at : at + _BYTES_SHOWN].decode(errors='replace')!a}"
 
 
 def _encoded_twice(text: str) -> str:
@@ -186,17 +186,17 @@ def _encoded_twice(text: str) -> str:
     return f": it holds {known}" if known and known.startswith("JSON in base64") else ""
 
 
-def _judge_tensor(given: Any, shape: tuple[int, ...], dtype: str, path: str) -> None:
-    """Numbers nested as `shape` says. The recursion is as deep as the model's shape, whatever was given."""
+def _check_tensor(given: Any, shape: tuple[int, ...], dtype: str, path: str) -> None:
+    """Numbers nested as in `shape`. The recursion is as deep as the model's shape, whatever was given."""
     if type(given) is not list and not isinstance(given, (_Integer, _Decimal)):
         raise _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} where {_wanted(shape)} is wanted")
     if (type(given) is list) != bool(shape) or (shape and len(given) != shape[0]):
         raise _Fault(Reason.WRONG_SHAPE, f"{path}: {_shown(given)} where {_wanted(shape)} is wanted")
     if shape:
         for index, item in enumerate(given):
-            _judge_tensor(item, shape[1:], dtype, f"{path}[{index}]")
+            _check_tensor(item, shape[1:], dtype, f"{path}[{index}]")
     elif dtype == "int32":
-        _judge_token(given, path)
+        _check_token(given, path)
     elif not _fits_float32(given):
         raise _Fault(Reason.NOT_FINITE, f"{path}: {_shown(given)} is more than a float32 can hold")
 
@@ -206,7 +206,7 @@ def _fits_float32(number: Any) -> bool:
         return bool(np.isfinite(np.float32(float(number))))
 
 
-def _judge_integer(given: Any, limits: tuple[int, int], path: str) -> None:
+def _check_integer(given: Any, limits: tuple[int, int], path: str) -> None:
     least, greatest = limits
     if not isinstance(given, _Integer):
         unit = " of milliseconds" if limits is TIMES else ""
@@ -221,10 +221,10 @@ def _out_of(limits: tuple[int, int], given: Any, path: str, hint: str = "") -> _
     return _Fault(Reason.WRONG_TYPE, f"{path}: {_shown(given)} is not within {limits[0]} to {limits[1]}{hint}")
 
 
-def _judge_token(given: Any, path: str) -> None:
+def _check_token(given: Any, path: str) -> None:
     """An integer of 32 bits, which may be written with a fraction of zeros: 3.0."""
     if not isinstance(given, _Decimal) or not (number := float(given)).is_integer():
-        _judge_integer(given, INT32, path)
+        _check_integer(given, INT32, path)
     elif not INT32[0] <= number <= INT32[1]:
         raise _out_of(INT32, given, path)
 

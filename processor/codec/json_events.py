@@ -1,6 +1,6 @@
 """Reading events from JSON: batches at a time, without a line of Python per good event.
 
-Values are decoded into msgspec Structs whose types say what an event must be, inside of one call for the whole batch;
+Values are decoded into msgspec Structs whose types define an event, inside of one call for the whole batch;
 the columns are then drawn out of the Structs by iterators written in C. Only what that refuses, and what it cannot see
 (numbers beyond float32, broken UTF-8 in ignored fields, bottomless nesting), is looked at event by event, by
 `json_diagnosis`. A batch in which every event is bad still takes time linear in its bytes.
@@ -213,7 +213,7 @@ def _tensors(tensors: Iterable[Any], spec: TensorSpec, n: int) -> NDArray[Any]:
 
 
 def _optional_tensors(tensors: list[Any], spec: TensorSpec) -> tuple[NDArray[Any], BoolArray]:
-    """The same where some are absent: zeros in their place, and which are there."""
+    """The same where some are absent: zeros instead, and which are there."""
     given = np.fromiter((tensor is not None for tensor in tensors), np.bool_, len(tensors))
     column = np.zeros((len(tensors), *spec.shape), spec.dtype)
     present = [tensor for tensor in tensors if tensor is not None]

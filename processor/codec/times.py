@@ -1,6 +1,6 @@
 """What an event's time may be: within the range of dates, and near enough to the timestamp of its Kafka record.
 
-Judged against nothing but the record, so that a replay judges as the first run did. A time in another unit than
+It is checked against the record alone, so that a replay decides as the first run did. A time in another unit than
 milliseconds lies decades away from its record: the reason's detail names the unit that fits.
 """
 
@@ -41,11 +41,11 @@ class TimeLimits:
     def unfit(
         self, batch: Batch, time: Int64Array, sample: BoolArray, without_behind: frozenset[int]
     ) -> dict[int, BadEvent]:
-        """Row -> why its time is none, of the rows that are samples.
+        """Row -> why its time is bad, of the rows that are samples.
 
         without_behind: partitions in which a time may be any distance behind.
         """
-        # A value's own time was judged by its format, so what is out of range here came from the record.
+        # A value's own time was checked by its format, so what is out of range here came from the record.
         beyond = sample & ((time > GREATEST_TIME) | (time < -GREATEST_TIME))
         unfit = {
             row: BadEvent(
@@ -81,7 +81,7 @@ def _far(
 def other_unit(time: int, timestamp: int | None = None) -> str:
     """The unit that a time looks like, as the end of a sentence; empty where none but milliseconds fits.
 
-    timestamp: of the record, ms; without one a time beyond the range of dates can still be told.
+    timestamp: of the record, ms; without one, a time beyond the range of dates still shows its unit.
     """
     if timestamp is None:
         unit = "nanoseconds" if time in _NANOSECONDS else None

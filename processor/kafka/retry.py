@@ -46,7 +46,7 @@ MENDED_BY_TIME: Final = frozenset(
 
 
 class CommitFailed(Exception):
-    """A commit did not come through, or nobody knows whether it did. The way back follows."""
+    """A commit did not come through, or nobody knows whether it did. Recovery follows."""
 
     def __init__(self, reason: str, code: int | None = None) -> None:
         """code: Kafka's, where it was Kafka who refused."""
@@ -74,7 +74,7 @@ class Patience:
         """A commit has not.
 
         Raises:
-            Unavailable: that goes on for longer than the budget. A few must have failed: a single way back between
+            Unavailable: that goes on for longer than the budget. A few must have failed: a single recovery between
                 two of them may take longer than any budget.
         """
         self._since = self._since if self._failed else now

@@ -76,9 +76,9 @@ class Metrics:
         self._counters: dict[tuple[str, str], prometheus.Counter] = {}
         self._gauges: dict[tuple[str, str], prometheus.Gauge] = {}
         self._histograms: dict[str, BatchHistogram] = {}
-        self._uncommitted: list[Int64Array] = []  # record timestamps of what was answered since the last commit
+        self._uncommitted: list[Int64Array] = []  # record timestamps of what was predicted since the last commit
         self._seen_hits = self._seen_misses = 0
-        self.lags: dict[int, int] = {}  # partition -> input events not answered yet; replaced by `lag`, never changed
+        self.lags: dict[int, int] = {}  # partition -> input events not processed yet; replaced by `lag`, never changed
         for spec in TABLE:
             self._register(spec)
 
@@ -101,7 +101,7 @@ class Metrics:
     # What the loop tells ------------------------------------------------------------------------------------------
 
     def slice_done(self, produced: Slice) -> None:
-        """A slice was stepped and its answers were handed to the producer."""
+        """A slice was stepped, and its predictions were sent."""
         self._add("events_total", produced.events - produced.replayed)
         self._add("predictions_total", produced.predicted)
         self._add("replayed_events_total", produced.replayed)
@@ -127,7 +127,7 @@ class Metrics:
         self._add("snapshot_bytes_total", done.bytes)
 
     def commit_failed(self) -> None:
-        """A transaction was dropped; the way back follows."""
+        """A transaction was dropped; recovery follows."""
         self._add("commits_total", 1, "failed")
         self._uncommitted = []
 
@@ -160,7 +160,7 @@ class Metrics:
         self._seen_hits, self._seen_misses = arena.hits, arena.misses
 
     def lag(self, events: Mapping[int, int]) -> None:
-        """Partition -> input events not answered yet. Partitions that left are left out."""
+        """Partition -> input events not processed yet. Partitions that left are left out."""
         self.lags = dict(events)
         self._gauges["lag_events", ""].set(sum(events.values()))
         self._gauges["lag_worst_events", ""].set(max(events.values(), default=0))

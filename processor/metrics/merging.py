@@ -55,7 +55,7 @@ class Merged:
         return any(value < former.get(series, 0.0) for series, value in samples.items() if self._keeps_counting(series))
 
     def gone(self, process: int) -> None:
-        """The process does not answer: its counters stay, and its gauges are left out."""
+        """The process does not respond: its counters stay, and its gauges are left out."""
         self._now[process] = {
             series: value for series, value in self._now.get(process, {}).items() if self._keeps_counting(series)
         }

@@ -58,8 +58,8 @@ class ChangelogReader:
     def read(self, timeout: float, most: int) -> dict[int, Tail]:
         """The next slice: at most `most` records of all followed partitions together.
 
-        Waits up to `timeout` seconds for the first record. At the end of a partition its tail says so by
-        `next_offset`: the client's end, which is the last stable offset and may still move.
+        Waits up to `timeout` seconds for the first record. At the end of a partition, `next_offset` of its
+        tail is the client's end, which is the last stable offset and may still move.
         """
         if not self._followed:
             return {}

@@ -1,7 +1,7 @@
 """The commit: one Kafka transaction of outputs, changelog records and input offsets; then the stores.
 
-    0. A look at the topics is asked for. It goes on while 2 and 3 do.
-    1. Outputs and dead letters of the slices so far were produced (into the open transaction, begun lazily).
+    0. Ask for a look at the topics. It runs while 2 and 3 do.
+    1. The loop has produced the outputs and dead letters of the slices so far (the first one began the transaction).
     2. The snapshot that falls due: each key's record, then one checkpoint record for each partition that moved.
     3. Flush, and look at the deliveries.
     4. Send the input offsets to the transaction. Once the look has found the topics as they were: commit it.
@@ -9,8 +9,8 @@
     6. The rows are clean; the flush queue turns.
 
 Nothing is persisted that is not committed: killed after 1, 2 or 3, the transaction aborts; killed after 4, the
-changelog's tail brings the store up. Each gap is a failpoint, named `commit.*`. When a step fails, nothing here is
-mended: `CommitFailed` sends the caller the one way back, which asks Kafka what became of it.
+changelog's tail brings the store up. Each gap is a failpoint, named `commit.*`. A step that fails repairs nothing here:
+it raises `CommitFailed`, and every partition starts its recovery, which asks Kafka what was committed.
 
 `at_least_once` has the same steps in another order (see `AtLeastOnce`).
 """
@@ -46,7 +46,7 @@ _GENERATIONS: Final = 3  # tries of one commit while the group moves on
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What every checkpoint says of the past that led to it."""
+    """The past that led to the states, as every checkpoint records it."""
 
     topic_id: str
     fingerprint: int
@@ -91,7 +91,7 @@ class Commits(Protocol):
         """Persists the dirty `slots` and what has moved. `now`: monotonic seconds; `now_ms`: wall clock.
 
         Raises:
-            CommitFailed: the way back follows.
+            CommitFailed: recovery follows.
             Unavailable: the brokers were away for longer than their budget.
         """
 
@@ -188,7 +188,7 @@ def _note_offset(snapshot: PartitionSnapshot):  # type: ignore[no-untyped-def]
 
 
 def _are_delivered(snapshots: list[PartitionSnapshot]) -> bool:
-    """3. Whether every checkpoint has its place in the changelog."""
+    """3. Whether every checkpoint has an offset in the changelog."""
     return all(snapshot.changelog_offset is not None for snapshot in snapshots)
 
 
@@ -231,7 +231,7 @@ class ExactlyOnce:
     def _transact(self, snapshots: list[PartitionSnapshot]) -> None:
         """2 to 4. Again, with the same content, where the group has moved on to a new generation meanwhile.
 
-        That says nothing about what this member holds: partitions leave by a callback, which comes inside a poll.
+        This member may hold the same partitions: they leave by a callback, which comes inside a poll.
         """
         outputs = self._producer.sent
         for _ in range(_GENERATIONS):

@@ -1,4 +1,4 @@
-"""What the checkpoints of a process say of the past that leads to them, and which settings decide that past.
+"""The past that the checkpoints of a process record, and which settings decide it.
 
 The hash of the settings holds what differs from the defaults, so that a setting that a later version adds changes
 nobody's. `former_settings_hash` is that of the versions before `max_behind_seconds`: of all fields, defaults too. A

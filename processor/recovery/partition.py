@@ -6,7 +6,7 @@ The life cycle is the table `MOVES`; a missing cell raises. Invariants:
   in the arena or in the store.
 - `seen_end` is an offset below which every event was stepped: the client has read up to there, and what lies between
   the last event and it is markers and aborted records. `cursor` follows it (`pass_end`).
-- `publish_from` is the group's committed offset, as asked at the last entry to the way back: events below it are
+- `publish_from` is the group's committed offset, as the last recovery asked for it: events below it are
   replayed without publishing. What a commit sends is `committable`, never below it.
 """
 
@@ -34,7 +34,7 @@ class Move(StrEnum):
     OPENED = "opened"  # the store is open
     LOCATED = "located"  # the store is complete, the committed offset is known, the input was sought
     CAUGHT_UP = "caught_up"  # the replay has reached the committed offset
-    REWOUND = "rewound"  # a transaction failed: the way back begins again
+    REWOUND = "rewound"  # a commit failed: recovery starts again
     LEFT = "left"  # revoked, lost, or the process ends
 
 

@@ -2,14 +2,14 @@
 
 Invariants:
 
-- After each slice the store is a prefix of the changelog's tail, and its local checkpoint says where that prefix ends.
+- After each slice the store is a prefix of the changelog's tail, and its local checkpoint has its end.
 - The store is complete once the prefix has reached `target`: the *high* watermark, asked for after the assignment. A
   former owner's transaction whose markers come late lies below it, and is waited for.
 - `complete_as_of_ms` is renewed by a finished restore with the time at which it *began*, never by a slice of one. A
   store older than the changelog keeps tombstones is wiped: it would keep keys that were deleted meanwhile. One that
   has become older than that by the end of its restore starts over: compaction may have been faster.
-- A store says, before it has anything else, which changelog it was made from. Offsets of a topic that was deleted and
-  made anew mean nothing in the new one, however far that has grown: such a store is wiped.
+- A store's first record names the changelog that it was made from. Offsets of a topic that was deleted mean nothing in
+  one that was recreated, however far that has grown: such a store is wiped.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Restore:
 
     @property
     def fraction(self) -> float:
-        """How much of the way is done, 0 to 1."""
+        """How much of it is done, 0 to 1."""
         return (self.offset - self._first_offset) / max(1, self.target - self._first_offset)
 
     def take(self, tail: Tail) -> None:
@@ -102,7 +102,7 @@ class Restore:
                 f"Partition {self.partition} of the changelog cannot be read from offset {self.offset} on.",
                 tail.missing,
                 "Delete this partition's store: it is rebuilt from the changelog's beginning. Where the changelog has "
-                "lost records, `processor reset --rebuild` makes the states anew from all of the input.",
+                "lost records, `processor reset --rebuild` rebuilds the states from all of the input.",
             )
         if tail.next_offset is not None and tail.next_offset > self.offset:
             self.offset = tail.next_offset
@@ -115,7 +115,7 @@ class Restore:
         return now_ms - since > tombstone_retention_ms
 
     def finish(self) -> None:
-        """Says in the store that it is complete as of the time at which this restore began."""
+        """Records in the store that it is complete as of the time at which this restore began."""
         self._reader.leave(self.partition)
         self._write({}, self._began_ms)
 
@@ -136,8 +136,8 @@ class Restore:
 def _lost(partition: int, topic: str, end: int, known: int) -> Incompatible:
     return Incompatible(
         f"Partition {partition} of the changelog {topic} ends at {end}, but the store has read it up to {known}.",
-        "The changelog was made anew or has lost its end, or this state directory belongs to another cluster.",
-        "`processor reset --rebuild` makes the states anew from all of the input; see 'The changelog was lost' in "
+        "The changelog was recreated or has lost its end, or this state directory belongs to another cluster.",
+        "`processor reset --rebuild` rebuilds the states from all of the input; see 'The changelog was lost' in "
         "docs/operations.md. If it is the store that does not belong here, delete the state directory.",
     )
 
@@ -145,7 +145,7 @@ def _lost(partition: int, topic: str, end: int, known: int) -> Incompatible:
 def _of_another_changelog(path: Path) -> StateCorrupt:
     error = StateCorrupt(
         f"The store {path} was made from another changelog.",
-        "The changelog was made anew since, or the state directory comes from elsewhere.",
+        "The changelog was recreated since, or the state directory comes from elsewhere.",
         "Delete the partition's store: it is rebuilt from its changelog.",
     )
     error.path = path

@@ -40,7 +40,7 @@ class ResumePoint:
     publish_from: int
     is_new: bool = False  # neither offset nor checkpoint: both are to be committed before the first event
     missing: int = 0  # events of the replay that the input no longer holds
-    under_former_rules: bool = False  # the events are judged as the former version did, until nothing is left to replay
+    under_former_rules: bool = False  # the former version's checks apply until nothing is left to replay
 
 
 def resume_point(found: ResumeFacts) -> ResumePoint:
@@ -108,7 +108,7 @@ def _check_same_settings(found: ResumeFacts, checkpoint: Checkpoint, committed: 
             f"{committed - checkpoint.replay_from} offsets to replay.",
             "[sequence] and the artifact's mode decide what a replay does: under others it is another past.",
             "Start with the former settings, stop with SIGTERM (nothing is left to replay then), and change them; "
-            "or make the states anew under the new ones: `processor reset --rebuild`.",
+            "or rebuild the states under the new ones: `processor reset --rebuild`.",
         )
 
 
@@ -154,7 +154,7 @@ def _other_partitions(found: ResumeFacts, checkpoint: Checkpoint) -> Incompatibl
         f"The input has {found.partitions} partitions; it had {checkpoint.partitions} when the states of partition "
         f"{found.partition} were made.",
         "Keys lie in other partitions than before, and their states do not follow them.",
-        "`processor reset --rebuild` makes the states anew from all of the input: a key that has moved begins afresh "
+        "`processor reset --rebuild` rebuilds the states from all of the input: a key that has moved begins afresh "
         "in its new partition. For whole sequences, copy the input to a new topic and take a new kafka.group_id.",
     )
 
@@ -163,7 +163,7 @@ def _gap(found: ResumeFacts, checkpoint: Checkpoint, committed: int) -> Incompat
     if checkpoint.replay_from >= committed:
         return Incompatible(
             f"Partition {found.partition} stands at {committed}, but the input begins at {found.low}.",
-            "The processor was away for longer than the input's retention: what lay between was never answered. The "
+            "The processor was away for longer than the input's retention: the events between got no prediction. The "
             "states are complete up to there.",
             "Set processing.accept_gap = true to go on without these offsets (they are counted; markers of "
             "transactions are among them), and raise the retention.",
@@ -171,7 +171,7 @@ def _gap(found: ResumeFacts, checkpoint: Checkpoint, committed: int) -> Incompat
     return Incompatible(
         f"Partition {found.partition} must replay from {checkpoint.replay_from}, but the input begins at {found.low}.",
         "The input's retention is shorter than the snapshot interval, or the processor was away for longer.",
-        "Set processing.accept_gap = true to go on without these events (they are counted), or make the states anew "
+        "Set processing.accept_gap = true to go on without these events (they are counted), or rebuild the states "
         "from what is left of the input (`processor reset --rebuild`); and raise the retention.",
     )
 
@@ -180,5 +180,5 @@ def _reset_unfinished(found: ResumeFacts) -> Incompatible:
     return Incompatible(
         f"A reset was begun and has not ended: partition {found.partition} may lack some of its states.",
         "`processor reset` was cut short, or is at work now.",
-        "Type the same `processor reset` again: it does all of it anew.",
+        "Type the same `processor reset` again: it starts over.",
     )

@@ -1,4 +1,4 @@
-"""The sweeper: walks the stores, a slice per commit, and finds the records that answer as if they were absent.
+"""The sweeper: walks the stores, a slice per commit, and finds the records that mean the same as none.
 
 Such a record is empty and without a sequence number, or idle by the stream time at `replay_from`; and `replay_from`
 has passed its offset. Deleted sooner, a replay would step the tail of a finished sequence into a new one.
@@ -23,7 +23,7 @@ _SLICE: Final = 200  # records looked at in one commit
 
 
 class Sweeper:
-    """Finds what may be deleted. It only saves space: no answer depends on when, or whether, it comes by."""
+    """Finds what may be deleted. It only saves space: no prediction depends on when it deletes, or whether."""
 
     def __init__(self, idle_ms: int) -> None:
         self._idle_ms = idle_ms

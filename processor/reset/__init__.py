@@ -10,7 +10,7 @@
 `exactly_once`: 2 and 5 are one transaction each, 4 is several, and all of them carry the group's offsets, so that the
 brokers ask whether this process is still the member that it was. `at_least_once` has no transactions: the offsets of 5
 come before its checkpoints. Killed anywhere: before 2 nothing has happened, after 5 everything, and between them `run`
-refuses, and a second reset does all of it anew. Each gap is a failpoint, named `reset.*`.
+refuses, and a second reset starts over. Each gap is a failpoint, named `reset.*`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _answering() -> Iterator[None]:
         raise Unavailable(
             "The reset was cut short: Kafka did not take a commit.",
             str(error),
-            "Stop every process of the group, and type it again: it does all of it anew.",
+            "Stop every process of the group, and type it again: it starts over.",
         ) from None
     except KafkaException as error:
         raise Unavailable(

@@ -93,7 +93,7 @@ class HeldGroup:
             raise OwnershipLost(
                 "A process joined the group while it was reset.",
                 "What it finds is half reset, and it refuses that.",
-                "Stop every process of the group, and type it again: it does all of it anew.",
+                "Stop every process of the group, and type it again: it starts over.",
             )
 
     def commit(self, offsets: Mapping[int, int]) -> None:

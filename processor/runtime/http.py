@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LOG = get_logger()
-_REQUEST_SECONDS: Final = 10.0  # how long a client may take to send its request or to take its answer
+_REQUEST_SECONDS: Final = 10.0  # how long a client may take to send its request or to take its response
 _REQUESTS_AT_ONCE: Final = 16
 _JSON: Final = "application/json"
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: HTTPStatus
     content_type: str
     body: bytes
 
 
 class HttpServer:
-    """Listens from its making on, and answers from `start` (or `with`) to `close`."""
+    """Listens from its construction on, and responds from `start` (or `with`) to `close`."""
 
     def __init__(
         self,
@@ -51,16 +51,16 @@ class HttpServer:
             ConfigError: the address cannot be listened at.
         """
 
-        def readiness() -> _Answer:
+        def readiness() -> _Response:
             is_ready, reason = ready()
             return _json(HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, ready=is_ready, reason=reason)
 
-        def liveness() -> _Answer:
+        def liveness() -> _Response:
             alive, reason = health()
             return _json(HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, alive=alive, reason=reason)
 
-        routes: dict[str, Callable[[], _Answer]] = {
-            "/metrics": lambda: _Answer(HTTPStatus.OK, CONTENT_TYPE, metrics()),
+        routes: dict[str, Callable[[], _Response]] = {
+            "/metrics": lambda: _Response(HTTPStatus.OK, CONTENT_TYPE, metrics()),
             "/healthz": liveness,
             "/readyz": readiness,
             "/status": lambda: _json(HTTPStatus.OK, **status()),
@@ -74,14 +74,14 @@ class HttpServer:
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Answers from here on."""
+        """Responds from here on."""
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True
         )
         self._thread.start()
 
     def close(self) -> None:
-        """Answers no more; the port is free. Closing twice is harmless."""
+        """Responds no more; the port is free. Closing twice is harmless."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -101,15 +101,15 @@ def refuse_address(address: tuple[str, int]) -> None:
     _listening(address, {}).server_close()
 
 
-def _json(status: HTTPStatus, **fields: object) -> _Answer:
-    return _Answer(status, _JSON, json.dumps(fields, default=str).encode() + b"\n")
+def _json(status: HTTPStatus, **fields: object) -> _Response:
+    return _Response(status, _JSON, json.dumps(fields, default=str).encode() + b"\n")
 
 
-def _listening(address: tuple[str, int], routes: Mapping[str, Callable[[], _Answer]]) -> _Server:
+def _listening(address: tuple[str, int], routes: Mapping[str, Callable[[], _Response]]) -> _Server:
     host, port = address
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return _Server(family, place, routes)
+        family, _, _, _, location = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return _Server(family, location, routes)
     except OSError as error:
         raise ConfigError(
             f"http.listen is {host}:{port}, and nothing can listen there.",
@@ -125,11 +125,13 @@ class _Server(ThreadingHTTPServer):
     # A request that hangs must not hold up the exit.
     block_on_close = False
 
-    def __init__(self, family: socket.AddressFamily, place: Any, routes: Mapping[str, Callable[[], _Answer]]) -> None:
+    def __init__(
+        self, family: socket.AddressFamily, location: Any, routes: Mapping[str, Callable[[], _Response]]
+    ) -> None:
         self.address_family = family
         self.routes = routes
-        self._places = threading.BoundedSemaphore(_REQUESTS_AT_ONCE)
-        super().__init__(place, _Handler)
+        self._free = threading.BoundedSemaphore(_REQUESTS_AT_ONCE)
+        super().__init__(location, _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer's own looks its name up in DNS, which can take many seconds; nobody needs the name.
@@ -137,20 +139,20 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
+        if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread could be started: the place would be lost for ever
-            self._places.release()
+        except BaseException:  # no thread could be started: the slot would be lost for ever
+            self._free.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the middle; the standard library would print a traceback."""
@@ -164,40 +166,40 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _REQUEST_SECONDS
 
     def do_GET(self) -> None:
-        self._send(self._answer(), with_body=True)
+        self._send(self._respond(), with_body=True)
 
     def do_HEAD(self) -> None:
-        self._send(self._answer(), with_body=False)
+        self._send(self._respond(), with_body=False)
 
     def do_POST(self) -> None:
-        refusal = _Answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", b"GET and HEAD only\n")
+        refusal = _Response(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", b"GET and HEAD only\n")
         self._send(refusal, with_body=True)
 
     do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = do_POST  # noqa: N815
 
-    def _answer(self) -> _Answer:
+    def _respond(self) -> _Response:
         path = self.path.partition("?")[0]
         route = self.server.routes.get(path)
         if route is None:
             known = " ".join(self.server.routes)
-            return _Answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"only {known}\n".encode())
+            return _Response(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"only {known}\n".encode())
         try:
             return route()
         except Exception:
-            # What is shown is read while the loop goes on; a look that failed is told, and never ends the process.
+            # The loop goes on while this reads. A read that fails is logged, and never ends the process.
             _LOG.exception("http.failed", path=path)
-            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"see the log\n")
+            return _Response(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"see the log\n")
 
-    def _send(self, answer: _Answer, *, with_body: bool) -> None:
-        self.send_response(answer.status)
-        if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+    def _send(self, response: _Response, *, with_body: bool) -> None:
+        self.send_response(response.status)
+        if response.status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         if with_body:
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a scrape every few seconds is no news."""

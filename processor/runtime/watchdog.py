@@ -1,8 +1,8 @@
 """The watchdog: ends a process whose loop hangs in a call that does not come back, or whose shutdown takes too long.
 
 librdkafka's `send_offsets_to_transaction` has been seen to block for minutes beyond its timeout. The broker has ended
-the transaction long before; what is left to do is to exit for a restart, which takes the one way back. A shutdown while
-the brokers are away would wait for them for as long as everything else does; whoever stops the process does not.
+the transaction long before; so the process exits, and recovers when it is started again. A shutdown while the
+brokers are away would wait for them as long as everything else does; whoever stops the process does not.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 Invariants:
 
-- A key of a partition has at most one slot, and `partition_of[slot]` says whose it is (-1: the slot is free).
+- A key of a partition has at most one slot, and `partition_of[slot]` is its partition (-1: the slot is free).
 - A clean slot equals its record in the store, or the absence of one. A dirty slot is never evicted.
-- `steps[slot] == 0` says that the key's state is empty; its words are then the artifact's initial state.
+- `steps[slot] == 0` means that the key's state is empty; its words are then the artifact's initial state.
 - A slot that was admitted for the slice in hand is not evicted during it.
 - The bytes of all keys together have a limit of their own, so that long keys cost slots and not memory.
 
-Which slots are in memory never changes an answer: a key that was evicted comes back from its store as it was.
+Which slots are in memory never changes a prediction: a key that was evicted comes back from its store as it was.
 """
 
 from __future__ import annotations

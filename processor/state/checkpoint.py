@@ -27,7 +27,7 @@ class Checkpoint:
     replay_from: int  # input offset of the first event that some record may not reflect yet
     stream_time: int  # ms, the partition's stream time before the event at `replay_from`
     committed: int  # input offset
-    topic_id: str  # of the input topic, as Kafka prints it; tells a topic made anew from the old one
+    topic_id: str  # of the input topic, as Kafka prints it; a recreated topic has another
     fingerprint: int  # u64, of the artifact
     settings_hash: int  # u64, of the settings that decide states
     partitions: int = 0  # of the input topic, up to 65,535; 0: not known
@@ -44,7 +44,7 @@ class Checkpoint:
         body = _unseal(value, _CHECKPOINT.size, "checkpoint")
         _, flags, partitions, *numbers = _CHECKPOINT.unpack_from(body)
         if flags & ~_FLAG_RESETTING:
-            raise corrupt("its flags are none that were ever written", "checkpoint")
+            raise corrupt("no version writes such flags", "checkpoint")
         replay_from, stream_time, committed, fingerprint, settings_hash = numbers
         return cls(
             replay_from=replay_from,

@@ -176,7 +176,7 @@ def _decode(values: Sequence[bytes], words: int, model_words: int, fingerprint: 
     written = np.ascontiguousarray(whole[:, _CRC_AT : _CRC_AT + 4]).view("<u4").reshape(len(values))
     good = (body["format"] == FORMAT) & (body["flags"] & ~np.uint8(_KNOWN_FLAGS) == 0) & (body["reserved"] == 0)
     good &= (body["length"] == words) & (body["fingerprint"] == fingerprint)
-    # Where a model's state has no words the flag alone tells an empty record; elsewhere the length says it too.
+    # Where a model's state has no words, the flag alone marks an empty record; elsewhere the length does, too.
     good &= (model_words == 0) | ((body["flags"] & FLAG_EMPTY != 0) == (words == 0))
     good &= _crcs(body, size - 4) == written
     for bad in np.flatnonzero(~good)[:1].tolist():
@@ -230,9 +230,9 @@ def _refusal(value: bytes, words: int, fingerprint: int) -> Exception:
     if form > FORMAT:
         return newer("record", form)
     if form != FORMAT or flags & ~_KNOWN_FLAGS or reserved:
-        return corrupt("its first bytes are none that were ever written")
+        return corrupt("no version writes such first bytes")
     if len(value) != HEADER_BYTES + 4 * length:
-        return corrupt(f"it says {length} words and has {len(value)} bytes")
+        return corrupt(f"its header has the length {length} words, and it has {len(value)} bytes")
     if zlib.crc32(value[_CRC_AT + 4 :], zlib.crc32(value[:_CRC_AT])) != crc:
         return corrupt("its checksum does not hold")
     if writer != fingerprint:
@@ -254,7 +254,7 @@ def newer(what: str, form: int) -> Incompatible:
     return Incompatible(
         f"A stored {what} has the format {form}, and this version knows formats up to {FORMAT}.",
         "A newer version of the processor wrote it.",
-        "Run that version, or make the states anew from all of the input: `processor reset --rebuild`.",
+        "Run that version, or rebuild the states from all of the input: `processor reset --rebuild`.",
     )
 
 

@@ -170,7 +170,7 @@ def test_a_process_that_starts_while_a_reset_stands_still_refuses_and_ends_it(
     resetting.send_signal(signal.SIGCONT)
     _, said = resetting.communicate(timeout=60)
     assert resetting.returncode in (3, 4), said
-    assert "does all of it anew" in said
+    assert "it starts over" in said
     deployment.do(process, "reset --rebuild")
     process.start()
     deployment.finish()

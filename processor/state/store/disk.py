@@ -1,4 +1,4 @@
-"""What a disk and RocksDB say when something is wrong, as the error that names what the operator does about it."""
+"""What a disk and RocksDB report, as the error that names what the operator does about it."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ def translated(path: Path) -> Iterator[None]:
 
 def _refusal(path: Path, text: str) -> ProcessorError | None:
     """The error that RocksDB's or the system's `text` stands for; None where it stands for a bug."""
-    said = text.replace(str(path), "").replace(str(path.parent), "")
-    if _FULL.search(said):
+    rest = text.replace(str(path), "").replace(str(path.parent), "")
+    if _FULL.search(rest):
         return Unavailable(f"The disk of {path} is full.", text, "Free space on it, or move state.directory.")
-    if _FILES.search(said):
+    if _FILES.search(rest):
         return ConfigError(
             f"RocksDB in {path} could not open a file.", text, "Raise the limit of open files (ulimit -n)."
         )
-    if _DENIED.search(said):
+    if _DENIED.search(rest):
         return _denied(path, text)
-    if _LOCKED.search(said):
+    if _LOCKED.search(rest):
         return Unavailable(
             f"The store {path} is in use.",
             f"This process or one that is just closing still has it open ({text}).",
             "Wait for that process to end, or give each process a state.directory of its own.",
         )
-    if _DISK.search(said):
+    if _DISK.search(rest):
         return Unavailable(f"The disk of {path} fails.", text, "Look at the disk, or move state.directory.")
-    if _CORRUPT.search(said):
+    if _CORRUPT.search(rest):
         return corrupt(path, text)
-    if said.startswith("IO error"):
+    if rest.startswith("IO error"):
         return Unavailable(f"The store {path} cannot be used.", text, "Look at the disk that holds state.directory.")
     return None
 

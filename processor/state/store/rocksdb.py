@@ -143,7 +143,7 @@ class Store:
         local: LocalCheckpoint | None,
         checkpoint: Checkpoint | None,
     ) -> None:
-        """Writes records, deletes keys, and then says with the two checkpoints how far that goes.
+        """Writes records, deletes keys, and then the two checkpoints, which have how far that goes.
 
         A write of many records is several, in this order; both checkpoints are in the last. After a failure the
         store holds a prefix of the write, and its checkpoint and local checkpoint are the old ones.
