@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from processor.model.after_length import after_length
 from processor.model.artifact import state_size
-from processor.model.convert.report import apart_in_words, exact_on
 
 if TYPE_CHECKING:
     from processor.model.convert.report import Report
@@ -35,7 +34,7 @@ _COLOURS: Final = ("#1f6feb", "#b35900", "#176b2c", "#8250df", "#b00020")
 
 def page(report: Report) -> str:
     """The whole page as text."""
-    verdict = f"Exact {exact_on(report)}" if report.passed else "Not exact"
+    verdict = f"Exact {report.exact_on}" if report.passed else "Not exact"
     kind = "good" if report.passed else "bad"
     worst = max(report.errors.values(), default=0.0)
     mode = report.mode if report.length is None else f"{report.mode} {report.length}"
@@ -74,7 +73,7 @@ def _after_length(report: Report) -> list[str]:
     if report.trained_length is None:
         return []
     offers = [f"<li>To {escape(what)}: <code>{escape(command)}</code></li>" for what, command in report.offers]
-    apart = apart_in_words(report.certificate.get("apart"), report.trained_length)
+    apart = report.apart
     return [
         f"<h2>After sample {report.trained_length:,}</h2>",
         f"<p>{escape(after_length(report.mode, report.length, report.trained_length))}</p>",

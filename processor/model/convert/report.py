@@ -5,22 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.markup import escape
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
-
-from processor.model.after_length import after_length, offer
-from processor.model.artifact import state_size
+from processor.model.after_length import offer
 from processor.model.convert.remedies import Again, typed_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from processor.model.artifact import Mode, Slot
     from processor.types import TensorSpec
@@ -61,7 +53,7 @@ class Report:
 
     def __repr__(self) -> str:
         error = max(self.errors.values(), default=0.0)
-        verdict = f"exact {exact_on(self)}" if self.passed else "not exact"
+        verdict = f"exact {self.exact_on}" if self.passed else "not exact"
         return f"<Report of {self.model}, mode {self.mode}: {verdict}, greatest error {error:.1e}; {self.directory}>"
 
     @property
@@ -87,6 +79,35 @@ class Report:
             if (errors := seen.get(kind))
         ]
         return f"Errors of {seen['predictions']:,} random predictions (a sample, no bound): {'; '.join(said)}."
+
+    @property
+    def exact_on(self) -> str:
+        """On what the answers were held against the trained model's own."""
+        if self.mode == "window":
+            return f"on every window of {self.length:,} samples"
+        if self.mode == "carry":
+            return "on every prefix"
+        if any(check["name"] == "every prefix" for check in self.certificate["checks"]):
+            return f"on every prefix of the {self.length:,} samples between two fresh starts"
+        return f"at the last of every {self.length:,} samples, and only there"
+
+    @property
+    def apart(self) -> str | None:
+        """How far the modes are apart on the user's own sequences, or what it would take to find out."""
+        apart, trained = self.certificate.get("apart"), self.trained_length
+        if apart is None or trained is None:
+            return None
+        if apart["samples"] is None:
+            have = f"Your sequences have {apart['longest']:,} samples"
+            return f"{have}: sequences of more than {trained:,} would show here how far the modes are apart."
+        first, last = apart["samples"]
+        pairs = [
+            f"{' and '.join(pair['modes'])} are up to {pair['largest']:.2g} apart, "
+            f"{pair['labels']:.1%} of labels differ"
+            for pair in apart["pairs"]
+        ]
+        where = f"Your {apart['sequences']:,} sequences, samples {first:,} to {last:,}, output {apart['output']}"
+        return f"{where}: {'; '.join(pairs)}."
 
     def type_as(self, typed: Callable[[Again], str]) -> Report:
         """The same with its commands as the user would type them."""
@@ -131,132 +152,11 @@ class Report:
         }
 
     def render(self, console: Console) -> None:
-        """Prints the layers with their rules and slots, the checks, and the greatest error."""
-        console.print(self._head())
-        console.print(self._layers())
-        console.print(self._checks(signs(console)))
-        if labels := self.certificate.get("labels"):
-            console.print(Padding(_labelled(labels), (0, 1), expand=False))
-        for title, sentences in (("Repaired", self.repairs), ("Worth knowing", self.remarks)):
-            for sentence in sentences:
-                console.print(Padding(f"[yellow]{title}:[/] {escape(sentence)}", (0, 1), expand=False))
-        console.print(self._verdict())
-        if self.passed and self.trained_length is not None:
-            self._after_length(console, self.trained_length)
+        """Prints the layers with their rules and slots, the checks, and the greatest error. Needs rich."""
+        from processor.model.convert.report_screen import render
 
-    def _after_length(self, console: Console, trained: int) -> None:
-        """What comes after the last sample that the model was trained on, and how to have it otherwise."""
-        console.print(
-            Padding(Text(after_length(self.mode, self.length, trained), style="yellow"), (0, 1), expand=False)
-        )
-        for what, command in self.offers:
-            print_command(console, f"to {what}", command)
-        if (said := apart_in_words(self.certificate.get("apart"), trained)) is not None:
-            console.print(Padding(Text(said), (0, 1), expand=False))
-
-    def _head(self) -> RenderableType:
-        mode = self.mode if self.length is None else f"{self.mode} {self.length}"
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim")
-        table.add_column(overflow="fold")
-        table.add_row("model", escape(self.model))
-        table.add_row("input", ", ".join(escape(_shown(spec)) for spec in self.inputs))
-        table.add_row("output", ", ".join(escape(_shown(spec)) for spec in self.outputs))
-        table.add_row("mode", f"[bold]{mode}[/]")
-        size = state_size(self.words)
-        table.add_row("state", size + (f", stepped in tiles of {self.tile}" if self.tile else ""))
-        return Padding(table, (1, 1), expand=False)
-
-    def _layers(self) -> RenderableType:
-        shapes = {slot.name: slot for slot in self.layout}
-        table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=True)
-        for title in ("layer", "class", "rule", "state"):
-            table.add_column(title, overflow="fold")
-        for layer in self.layers:
-            slots = "\n".join(f"{escape(name)} [dim]{list(shapes[name].shape)}[/]" for name in layer["slots"])
-            table.add_row(escape(layer["name"]), layer["class"], f"[dim]{layer['rule']}[/]", slots or "[dim]-[/]")
-        counter = [slot for slot in self.layout if slot.dtype == "int32"]
-        for slot in counter:
-            table.add_row("[dim]the mode[/]", "", f"[dim]counts to {self.length}[/]", f"{slot.name} [dim]int32[/]")
-        return table
-
-    def _checks(self, signs: tuple[str, str]) -> RenderableType:
-        table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=True)
-        table.add_column("certificate")
-        table.add_column("error", justify="right")
-        table.add_column("tried", overflow="fold")
-        for check in self.certificate["checks"]:
-            mark = f"[green]{signs[0]}[/]" if check["passed"] else f"[bold red]{signs[1]}[/]"
-            error = "" if check["error"] is None else f"{check['error']:.1e}"
-            table.add_row(f"{mark} {escape(check['name'])}", error, f"[dim]{escape(check['detail'])}[/]")
-        for name, seen in self.certificate["growth"].items():
-            shown = [(n, e) for n, e in seen if n & (n - 1) == 0 or n == seen[-1][0]]
-            growth = "  ".join(f"{n}: {e:.0e}" for n, e in shown)
-            table.add_row(f"[dim]  {escape(name)} by samples[/]", "", f"[dim]{growth}[/]")
-        return table
-
-    def _verdict(self) -> RenderableType:
-        worst = max(self.errors.values(), default=0.0)
-        if not self.passed:
-            where = self.certificate["wrong_layer"]
-            text = f"[bold red]Not exact.[/] Greatest error {worst:.1e}, tolerance {self.tolerance:.0e}."
-            text += f" The first layer that answers otherwise is [bold]{escape(where)}[/]." if where else ""
-            return Panel(text, border_style="red", expand=False)
-        text = f"[bold green]Exact[/] {exact_on(self)}: greatest error [bold]{worst:.1e}[/], "
-        text += f"tolerance {self.tolerance:.0e}"
-        text += f" [dim]({self.seconds:.1f} s)[/]"
-        text += f"\n{spread}" if (spread := self.spread) else ""
-        if self.directory:
-            text += f"\n{escape(str(self.directory))}  [dim]fingerprint[/] {self.fingerprint}"
-        return Panel(text, border_style="green", expand=False)
-
-
-def exact_on(report: Report) -> str:
-    """On what the answers were held against the trained model's own."""
-    if report.mode == "window":
-        return f"on every window of {report.length:,} samples"
-    if report.mode == "carry":
-        return "on every prefix"
-    if any(check["name"] == "every prefix" for check in report.certificate["checks"]):
-        return f"on every prefix of the {report.length:,} samples between two fresh starts"
-    return f"at the last of every {report.length:,} samples, and only there"
-
-
-def signs(console: Console) -> tuple[str, str]:
-    """What stands for passed and failed, as far as the console can show it."""
-    return ("✓", "✗") if console.encoding.lower().startswith("utf") else ("ok", "FAILED")
-
-
-def print_command(console: Console, what: str, command: str) -> None:
-    """A command to be copied: on a line of its own, never wrapped."""
-    console.print(Padding(Text(f"{what}:"), (0, 1), expand=False))
-    console.print(Text(f"   {command}", style="bold"), soft_wrap=True)
-
-
-def apart_in_words(apart: dict[str, Any] | None, trained: int) -> str | None:
-    """How far the modes are apart on the user's own sequences, or what it would take to find out."""
-    if apart is None:
-        return None
-    if apart["samples"] is None:
-        have = f"Your sequences have {apart['longest']:,} samples"
-        return f"{have}: sequences of more than {trained:,} would show here how far the modes are apart."
-    first, last = apart["samples"]
-    pairs = [
-        f"{' and '.join(pair['modes'])} are up to {pair['largest']:.2g} apart, {pair['labels']:.1%} of labels differ"
-        for pair in apart["pairs"]
-    ]
-    where = f"Your {apart['sequences']:,} sequences, samples {first:,} to {last:,}, output {apart['output']}"
-    return f"{where}: {'; '.join(pairs)}."
-
-
-def _labelled(labels: dict[str, Any]) -> str:
-    said = f"{labels['measure']} of the step {labels['step']:.4g}, of the trained model {labels['model']:.4g}"
-    return f"[bold]Your labels[/]: {said} ({labels['sequences']} sequences, output {escape(labels['output'])})"
+        render(self, console)
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "static": spec.static}
-
-
-def _shown(spec: TensorSpec) -> str:
-    return f"{spec.name}  {spec.dtype}{list(spec.shape)}"
