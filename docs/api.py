@@ -88,6 +88,7 @@ def _code(name: str, value: Any) -> str:
         of = str(signature.replace(parameters=[]))[2:]
         given = "".join(f"    {piece},\n" for piece in _pieces(signature))
         line = f"{name}(\n{given}){of}"
+    line = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", line)  # a default; the address differs at each start
     return f"```python\n{line}\n```\n"
 
 
