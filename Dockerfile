@@ -26,13 +26,14 @@ RUN uv build --wheel --build-constraints requirements.lock --require-hashes --ou
 # The lock constrains, pyproject.toml names: so an environment gets its own share of the lock, and each file by its hash.
 FROM tools AS runtime-environment
 RUN python -m venv --without-pip /opt/processor \
- && uv pip install --python /opt/processor/bin/python --require-hashes -r pyproject.toml -c requirements.lock
+ && uv pip install --python /opt/processor/bin/python --require-hashes -r pyproject.toml --extra service -c requirements.lock
 COPY --from=wheel /wheels /wheels
 RUN uv pip install --python /opt/processor/bin/python --no-deps --no-index /wheels/*.whl
 
 FROM tools AS converter-environment
 RUN python -m venv --without-pip /opt/processor \
- && uv pip install --python /opt/processor/bin/python --require-hashes -r pyproject.toml --extra convert -c requirements.lock
+ && uv pip install --python /opt/processor/bin/python --require-hashes -r pyproject.toml --extra service --extra convert \
+    -c requirements.lock
 COPY --from=wheel /wheels /wheels
 RUN uv pip install --python /opt/processor/bin/python --no-deps --no-index /wheels/*.whl
 

@@ -41,9 +41,9 @@ types: $(READY)  ## mypy, strict: the package, tests and benchmarks
 
 check: lint types test  ## what CI runs
 
-lock: $(READY)   ## resolve the versions anew, with hashes
+lock: $(READY)   ## resolve all versions again, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra convert --extra dev --upgrade pyproject.toml -o requirements.lock
+		--extra convert --extra trial --group dev --upgrade pyproject.toml -o requirements.lock
 
 clean:           ## remove what was made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

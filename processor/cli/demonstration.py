@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Show all of it here, with an embedded Apache Kafka: train, convert, run, kill twice, compare with Keras.
 
-    Ends with 0 when nothing was lost, doubled or different. Needs the extras `convert` and `dev`.
+    Ends with 0 when nothing was lost, doubled or different. Needs the extras `convert` and `trial`.
     """
     from processor.log import silence_kafka
     from processor.trial import demo as demonstration

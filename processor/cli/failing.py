@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from processor.cli.output import errors, forget_answers, print_failure, wants_json
 from processor.errors import ConfigError, ProcessorError
+from processor.extras import missing_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,19 +29,24 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ProcessorError as error:
-            if wants_json(ctx):
-                print_failure(fields(error))
-            else:
-                tell(error, errors())
-            raise typer.Exit(error.exit_code) from None
+            self._refuse(ctx, error)
         except BrokenPipeError:  # the reader of the answers has gone: `| head`
             forget_answers()
             raise typer.Exit(0) from None
         except Exception as error:
+            if isinstance(error, ImportError) and (missing := missing_extra(error)):
+                return self._refuse(ctx, missing)
             if "--json" in words and hasattr(error, "format_message"):  # it was typed wrongly
                 print_failure(fields(ConfigError(error.format_message())))
                 raise typer.Exit(ConfigError.exit_code) from None
             raise
+
+    def _refuse(self, ctx: Any, error: ProcessorError) -> NoReturn:
+        if wants_json(ctx):
+            print_failure(fields(error))
+        else:
+            tell(error, errors())
+        raise typer.Exit(error.exit_code) from None
 
 
 def fields(error: ProcessorError) -> dict[str, str | int]:

@@ -45,7 +45,7 @@ def torture(
 
     With an embedded Apache Kafka. Ends with 0 when nothing was lost, doubled or different.
 
-    Needs the extra `dev`; also `convert`, with --model or without --artifact.
+    Needs the extra `trial`; also `convert`, with --model or without --artifact.
     """
     from processor.errors import ConfigError
     from processor.log import silence_kafka

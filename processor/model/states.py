@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.errors import ConfigError
+from processor.extras import MissingExtra
 
 if TYPE_CHECKING:
     import os
@@ -140,11 +141,7 @@ def _h5() -> Any:
     try:
         from processor.model.convert import h5
     except ImportError as error:
-        raise ConfigError(
-            "States in .h5 need h5py, which is not installed.",
-            str(error),
-            "Use .npz, or: pip install 'sequence-processor[convert]'",
-        ) from error
+        raise MissingExtra("States in .h5 need h5py. (States in .npz need nothing more.)", "convert", error) from error
     return h5
 
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from processor.errors import ConfigError, Incompatible, Unavailable
+from processor.errors import Incompatible, Unavailable
+from processor.extras import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +90,8 @@ def _cache_directory() -> Path:
     return user_cache_path("sequence-processor") / "kafka"
 
 
-def not_installed(error: ImportError) -> ConfigError:
-    return ConfigError(
-        "The embedded Apache Kafka is not installed.",
-        str(error),
-        "Install the extra `trial`: pip install 'sequence-processor[trial]'.",
-    )
+def not_installed(error: ImportError) -> MissingExtra:
+    return MissingExtra("The embedded Apache Kafka is not installed.", "trial", error)
 
 
 def _is_there(cache: Path, jar: Jar) -> bool:

@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from processor.errors import ConfigError
+from processor.extras import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,8 @@ def prepare() -> None:
     """Imports Keras on TensorFlow, silently.
 
     Raises:
-        ConfigError: they are not installed, or Keras was imported before with another backend.
+        MissingExtra: they are not installed.
+        ConfigError: Keras was imported before with another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -32,11 +34,7 @@ def prepare() -> None:
             import keras
             import tensorflow as tf
         except ImportError as error:
-            raise ConfigError(
-                "The converter needs Keras and TensorFlow, which are not installed.",
-                str(error),
-                "pip install 'sequence-processor[convert]'",
-            ) from error
+            raise MissingExtra("The converter needs Keras and TensorFlow.", "convert", error) from error
         tf.get_logger().setLevel(logging.ERROR)
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from processor.errors import ConfigError
+from processor.extras import MissingExtra
 from processor.model.convert.pytorch.copies import changed, copy_of, kept_by
 from processor.model.convert.pytorch.description import ENDING, RECURRENT, Description, outputs_of
 from processor.model.convert.pytorch.inputs import Argument, arguments_of
@@ -86,7 +87,10 @@ def describe(
     samples: int = SAMPLES,
 ) -> Description:
     """The description of a PyTorch model. Raises as `export_pytorch`."""
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("export_pytorch needs PyTorch.", "torch", error) from error
 
     followed = copy_of(module)
     if _is_layer(module, torch):
