@@ -33,7 +33,10 @@ site: $(READY)   ## the pages as a site, in build/docs/site; broken links are er
 lint: $(READY)   ## ruff, and the linters of the files beside the code
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict deploy
+	@$(BIN)/yamllint --strict deploy .github .pre-commit-config.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml \
+		.github/ISSUE_TEMPLATE/model.yml
 	@$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
 
 types: $(READY)  ## mypy, strict: the package, tests and benchmarks
