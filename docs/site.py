@@ -15,7 +15,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 # What a page is, or what a link leads to.
 _SOURCES: Final = ("*.md", "LICENSE", "Dockerfile", "docs/**/*", "schemas/**/*", "deploy/*", "tests/protocol/*.md")
-_OWN: Final = {"docs/api.py", "docs/site.py", "docs/site.yml"}
+_OWN: Final = {"docs/api.py", "docs/licences.py", "docs/site.py", "docs/site.yml"}
 
 
 def gather(pages: Path) -> None:
