@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import re
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,8 +57,10 @@ def _entry(name: str, value: Any) -> str:
 
 
 def _class(name: str, value: type) -> str:
-    # The signature of an exception's construction is the package's own affair.
-    head = "" if issubclass(value, BaseException) else _code(name, value)
+    # How an exception or a member of an enumeration is constructed is the package's own affair.
+    head = "" if issubclass(value, BaseException | Enum) else _code(name, value)
+    if issubclass(value, Enum):
+        return _text(value) + "\n" + "".join(f"- `{member.value}`\n" for member in value)
     members = "".join(f"\n#### {name}.{member}\n\n{body}" for member, body in _members(name, value))
     return head + _text(value) + members
 

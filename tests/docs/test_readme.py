@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ TRAIN, *CLIENTS = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
 
 def test_it_is_one_screen() -> None:
     assert len(README.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
+def test_every_extra_that_is_named_is_one(page: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = {name for names in re.findall(r"\.\[([\w,]+)\]\"", text) for name in names.split(",")}
+    named |= set(re.findall(r"\bextra `(\w+)`", text))
+    assert named <= set(extras)
+    if page == "README.md":
+        assert len(INSTALL) == 1
+        assert named
 
 
 def test_the_tutorial_types_what_the_readme_types() -> None:
