@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.recipe import Kitchen
+from deploy.recipe import ImageBuilder
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class Environment:
 
 
 @pytest.fixture(scope="session")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kitchen]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageBuilder]:
     """PACKAGING_PYTHON: another Python than this one, the image's own version say."""
     folder = tmp_path_factory.mktemp("images")
-    yield Kitchen(folder, os.environ.get("PACKAGING_PYTHON", sys.executable))
+    yield ImageBuilder(folder, os.environ.get("PACKAGING_PYTHON", sys.executable))
     shutil.rmtree(folder)  # TensorFlow is large
 
 
 @pytest.fixture(scope="session")
-def runtime(kitchen: Kitchen) -> Environment:
-    return Environment(kitchen.cook("runtime-environment") / "opt/processor")
+def runtime(images: ImageBuilder) -> Environment:
+    return Environment(images.build("runtime-environment") / "opt/processor")
 
 
 @pytest.fixture(scope="session")
-def converter(kitchen: Kitchen) -> Environment:
-    return Environment(kitchen.cook("converter-environment") / "opt/processor")
+def converter(images: ImageBuilder) -> Environment:
+    return Environment(images.build("converter-environment") / "opt/processor")
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def setting(stage: str, keyword: str) -> list[str]:
     return []
 
 
-class Kitchen:
+class ImageBuilder:
     """Follows the recipe below a folder, with any Python."""
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
@@ -65,14 +65,14 @@ class Kitchen:
         for name, target in (("python", python), ("uv", str(Path(sys.executable).parent / "uv"))):
             (self._tools / name).symlink_to(target)
 
-    def cook(self, name: str) -> Path:
+    def build(self, name: str) -> Path:
         """The folder that holds a stage's files, made together with all that the stage needs."""
         place = self._folder / name
         if place.exists():
             return place
         stage = self._stages[name]
         if stage.base in self._stages:
-            shutil.copytree(self.cook(stage.base), place, symlinks=True)
+            shutil.copytree(self.build(stage.base), place, symlinks=True)
         (place / "build").mkdir(parents=True, exist_ok=True)
         for keyword, rest in stage.instructions:
             if keyword == "COPY":
@@ -85,7 +85,7 @@ class Kitchen:
         *names, target = rest.split()
         source = ROOT
         if names[0].startswith("--from="):
-            source = self.cook(names.pop(0).removeprefix("--from="))
+            source = self.build(names.pop(0).removeprefix("--from="))
         for name in names:
             item = source / name.lstrip("/")
             goal = place / "build" / target if not target.startswith("/") else place / target.lstrip("/")

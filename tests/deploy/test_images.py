@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import processor
-from deploy.recipe import ROOT, Kitchen, setting, stages
+from deploy.recipe import ROOT, ImageBuilder, setting, stages
 from processor.kafka.client import Producer
 from processor.trial.kafka import EmbeddedKafka
 from processor.trial.process import ProcessorProcess
@@ -80,7 +80,7 @@ def test_the_converter_is_the_one_that_is_tested_here(converter: Any, runtime: A
     assert "--mode" in converter.run(converter.program, *setting("converter", "CMD"), directory=tmp_path).stdout
 
 
-def test_a_file_that_is_not_the_locked_one_is_refused(kitchen: Kitchen, tmp_path: Path) -> None:
+def test_a_file_that_is_not_the_locked_one_is_refused(images: ImageBuilder, tmp_path: Path) -> None:
     """The hashes are looked at: with another hash for one package, nothing is installed."""
     start = LOCK.index("\nmsgspec==")
     stop = LOCK.index("# via", start)
@@ -91,11 +91,11 @@ def test_a_file_that_is_not_the_locked_one_is_refused(kitchen: Kitchen, tmp_path
     (place / "build" / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     (command,) = (rest for word, rest in stages()["runtime-environment"].instructions if "--require-hashes" in rest)
     with pytest.raises(AssertionError, match=r"(?is)hash mismatch.*msgspec"):
-        kitchen.follow(place, command)
+        images.follow(place, command)
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(kitchen: Kitchen) -> None:
-    (wheel,) = (kitchen.cook("wheel") / "wheels").glob("*.whl")
+def test_the_wheel_holds_the_package_and_nothing_else(images: ImageBuilder) -> None:
+    (wheel,) = (images.build("wheel") / "wheels").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {name for name in names if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "processor").rglob("*.py")}
