@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.conftest import Environment
-from deploy.recipe import ROOT, Kitchen
+from deploy.recipe import ROOT, ImageBuilder
 
 Made = Callable[[str], Environment]
 HINT = "Type: pip install 'sequence-processor[{}]'"
@@ -32,9 +32,9 @@ for call in (lambda: processor.convert("model.keras", "new"), lambda: processor.
 
 
 @pytest.fixture(scope="module")
-def made(kitchen: Kitchen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(images: ImageBuilder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """`made("service")` -> an environment with the wheel and that extra; `made("")`: with the wheel alone."""
-    (wheel,) = (kitchen.cook("wheel") / "wheels").glob("*.whl")
+    (wheel,) = (images.build("wheel") / "wheels").glob("*.whl")
     folder = tmp_path_factory.mktemp("extras")
 
     def make(extra: str) -> Environment:
