@@ -13,6 +13,7 @@ import pytest
 from deploy.conftest import Environment
 from deploy.recipe import ROOT, ImageBuilder
 
+pytestmark = pytest.mark.conversions  # one of the environments has TensorFlow
 Made = Callable[[str], Environment]
 HINT = "Type: pip install 'sequence-processor[{}]'"
 LIBRARY = """
