@@ -1,4 +1,4 @@
-"""Where the command line writes: answers to standard output, everything else to standard error."""
+"""Where the command line writes: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def answers() -> Console:
 
 class _Answers(Console):
     def on_broken_pipe(self) -> None:
-        """The reader has gone (`| head`): no error, and nothing more to print."""
+        """The reader has closed the pipe (`| head`): that is no error, and there is nothing more to print."""
         forget_answers()
         raise SystemExit(0)
 
@@ -55,7 +55,7 @@ def errors() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document, and nothing of a terminal's manners."""
+    """Prints one JSON document, without colours or wrapping."""
     sys.stdout.write(_text(document, sys.stdout.encoding))
     sys.stdout.flush()
 

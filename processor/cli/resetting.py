@@ -80,7 +80,7 @@ def _way(asked: dict[str, bool]) -> Way:
         raise ConfigError(
             "`processor reset` goes one way at a time." if chosen else "`processor reset` needs to know which way.",
             "",
-            f"Give one of {', '.join(f'--{name}' for name in asked)}; `processor reset --help` says what each does.",
+            f"Give one of {', '.join(f'--{name}' for name in asked)}; `processor reset --help` explains each.",
         )
     return Way(chosen[0])
 

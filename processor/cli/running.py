@@ -73,7 +73,7 @@ def run(
     except ProcessorError as error:
         if _for_people(settings):
             raise
-        # Whoever reads JSON lines reads this one too.
+        # A reader of JSON lines gets this one, too.
         get_logger().error("failed", **fields(error))
         code = error.exit_code
     raise typer.Exit(code)
@@ -124,7 +124,7 @@ def apply(file: File = None, overrides: Overrides = None, partitions: Partitions
 
 
 def _loaded_quietly(file: Path | None, overrides: list[str] | None) -> Settings:
-    """The settings, with the Kafka clients silenced: what they say of a broker that is away is in the report."""
+    """The settings, with the Kafka clients silenced: the report contains what matters of a broker that is away."""
     settings = load(file, overrides).settings
     from processor.log import silence_kafka
 

@@ -1,4 +1,4 @@
-"""`torture`: whatever can happen to the processor, done to it here; then every answer is judged."""
+"""`torture`: whatever can happen to the processor, done to it here; then every prediction is checked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def torture(
         Path | None, typer.Option("--artifact", metavar="DIR", help="The artifact to serve; by default an example's.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="The artifact's trained model: Keras judges too.")
+        Path | None, typer.Option("--model", metavar="FILE", help="The artifact's trained model: Keras checks, too.")
     ] = None,
     imports: Imports = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="How often something happens.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="What happens, and in which order.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="It decides what happens, and in which order.")] = None,
     keys: Annotated[int | None, typer.Option("--keys", min=1, help="How many keys have events.")] = None,
     rate: Annotated[float | None, typer.Option("--rate", min=1, help="Events a second.")] = None,
     processes: Annotated[
@@ -41,7 +41,7 @@ def torture(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave its files for a look at them.")] = False,
 ) -> None:
-    """Kill it, stop it, damage its disk, take its broker away, under load and by a seed; then judge every answer.
+    """Kill it, stop it, damage its disk, take its broker away, under load and by a seed; then check every prediction.
 
     With an embedded Apache Kafka. Ends with 0 when nothing was lost, doubled or different.
 

@@ -19,7 +19,7 @@ _SETTING = "It has a setting of its own: {}."
 _COMMITS = "Offsets are committed together with what they produced, by the processor alone."
 _COMMITTED = "Reading what was not committed would answer events that never happened."
 _IDEMPOTENT = "Without the idempotent producer a retried message could appear twice or out of order."
-_RESET = "A silent jump of the input's place under live states would skip or repeat events; `input.start` says where a new group begins."  # noqa: E501
+_RESET = "A silent jump of the input's place under live states would skip or repeat events; `input.start` sets where a new group begins."  # noqa: E501
 
 REFUSED: Final[Mapping[str, str]] = {
     "bootstrap.servers": _SETTING.format("kafka.bootstrap_servers"),
@@ -32,11 +32,11 @@ REFUSED: Final[Mapping[str, str]] = {
     "enable.auto.offset.store": _COMMITS,
     "isolation.level": _COMMITTED,
     "auto.offset.reset": _RESET,
-    "enable.partition.eof": "The end of the changelog is told by these events.",
+    "enable.partition.eof": "These events mark the end of the changelog.",
     "enable.idempotence": _IDEMPOTENT,
     "acks": _IDEMPOTENT,
     "request.required.acks": _IDEMPOTENT,
-    "delivery.report.only.error": "The place of a checkpoint record in the changelog is told by its delivery report.",
+    "delivery.report.only.error": "The delivery report of a checkpoint record carries its offset in the changelog.",
     "partition.assignment.strategy": "Partitions come and go one by one (cooperative-sticky), and the others go on.",
 }
 """Property -> why no user may set it."""

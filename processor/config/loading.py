@@ -3,7 +3,7 @@
 1. Flatten every source to dotted names; unknown names are problems, with the nearest known one.
 2. Merge; a later source takes a name away from an earlier one.
 3. Validate all of it at once by the models; then the relations between settings.
-All problems are told in one error, so that a file is corrected in one go.
+One error reports all problems, so that a user corrects a file in one go.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ DEFAULT_PROPERTIES: Final = {
     "transaction.timeout.ms": 10_000,
     "max.poll.interval.ms": 300_000,
 }
-"""The timeouts that bound how long a takeover waits, where the user says nothing else (milliseconds)."""
+"""The timeouts that bound how long a takeover waits, unless the user sets others (milliseconds)."""
 
 # Kafka's own limit. A topic's name becomes part of a file's name on the broker.
 TOPIC_PATTERN: Final = r"^[A-Za-z0-9._-]{1,249}$"
@@ -51,7 +51,7 @@ def parse_address(text: str) -> Address:
     """`host:port` or `[ipv6]:port` as its two parts.
 
     Raises:
-        ValueError: the text has another form, or the port is none.
+        ValueError: the text has another form, or the port is invalid.
     """
     host, separator, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")

@@ -55,7 +55,7 @@ class TopicFacts:
     """What there is of a topic, and the settings of it that matter here. -1 stands for "without limit"."""
 
     name: str
-    topic_id: str  # as Kafka prints it; another one for a topic of the same name that was made anew
+    topic_id: str  # as Kafka prints it; a recreated topic of the same name has another one
     partitions: int
     replicas: int
     cleanup_policy: frozenset[str]  # of "compact", "delete"
@@ -295,7 +295,7 @@ class Admin:
             self._client.list_topics(timeout=seconds)
 
     def _refusal(self, what: str, error: KafkaError) -> ProcessorError | None:
-        """What the operator is told; None for an error that says something about the question itself."""
+        """The error for the operator; None where the fault lies in the question itself."""
         said = self._said or error
         if error.code() in _NOT_ALLOWED or said.code() in _NOT_ALLOWED:
             return ConfigError(

@@ -1,4 +1,4 @@
-"""The input's consumer: a poll gives columns, and says where a partition ended or could not be read.
+"""The input's consumer: a poll gives columns, and reports where a partition ended or could not be read.
 
 Callbacks of a rebalance run inside `poll`, on the caller's thread. What they raise is kept and raised by `poll` itself,
 because the client would swallow it and go on.
@@ -239,7 +239,7 @@ class SampleConsumer:
         return [TopicPartition(self.topic, number, offset) for number, offset in sorted(offsets.items())]
 
     def group_metadata(self) -> Any:
-        """What fences this member's transactions: to be asked for anew at every commit.
+        """What fences this member's transactions: ask for it again at every commit.
 
         A broker does not check the offsets of somebody who is no member. The client forgets its membership in the
         background, as soon as it hears of its end and before the loop does: then there must be no commit.

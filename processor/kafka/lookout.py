@@ -207,14 +207,14 @@ class Lookout:
             self._why = f"{unclear[0].name} is not there"
         if not unclear or self._missing_since is None:
             self._missing_since = began if unclear else None
-        finding = self._judge(found, began)
+        finding = self._check(found, began)
         with self._changed:
             self.finding = self.finding or finding
             if not unclear and finding is None:
                 self._confirmed = self._begun
             self._changed.notify_all()
 
-    def _judge(self, found: Mapping[str, TopicIdentity | None], now: float) -> Incompatible | None:
+    def _check(self, found: Mapping[str, TopicIdentity | None], now: float) -> Incompatible | None:
         for topic in self._expected:
             identity = found[topic.name]
             if identity is not None and identity.topic_id != topic.topic_id:

@@ -214,7 +214,7 @@ class TransactionalProducer(_Queue):
         return len(self._sent)
 
     def send_again(self, first: int) -> None:
-        """Aborts the open transaction, and sends the `first` of its sends anew, into another one."""
+        """Aborts the open transaction, and sends the `first` of its sends again, in another one."""
         again, self._sent = self._sent[:first], []
         self._guard(lambda: self._producer.abort_transaction(_CALL_SECONDS))
         self.is_open = self._has_failed = False

@@ -84,7 +84,7 @@ def _no_numbers(settings: Settings) -> dict[str, Problem]:
 
 
 def _refused(settings: Settings, but: Container[str]) -> Iterator[Problem]:
-    """What each client that `run` makes says of the properties, without those that are known to be wrong."""
+    """The complaints of each client of `run` about the properties, without those that are known to be wrong."""
     reading, writing = ("kafka.consumer", "kafka.properties"), ("kafka.producer", "kafka.properties")
     clients: tuple[tuple[Callable[..., Any], Mapping[str, Any], Sequence[str]], ...] = (
         (Consumer, consumer_properties(settings), reading),

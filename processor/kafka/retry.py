@@ -88,7 +88,7 @@ class Patience:
 
 
 def is_retriable(error: BaseException) -> bool:
-    """Whether the same call of the transactional producer may succeed when it is made again: the client says so."""
+    """Whether a repetition of the transactional call may succeed: the client marks such errors."""
     return isinstance(error, KafkaException) and error.args[0].retriable() and not error.args[0].txn_requires_abort()
 
 

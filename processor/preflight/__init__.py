@@ -100,7 +100,7 @@ def _there(facts: TopicFacts | None) -> TopicFacts:
 
 
 def check(settings: Settings, sample: int = 0) -> list[Finding]:
-    """Looks at everything, and goes on after an error, so that all is told at once. Changes nothing.
+    """Checks everything, and goes on after an error, to report all problems at once. Changes nothing.
 
     sample: how many of the input's newest events to look at.
     """

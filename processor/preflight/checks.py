@@ -248,7 +248,7 @@ def _replicas(found: FoundTopics) -> Iterator[Finding]:
 def _rights(found: FoundTopics) -> Iterator[Finding]:
     for role, needed in NEEDED_RIGHTS.items():
         facts = found.of(role)
-        # A broker that says nothing about rights is no broker that grants none.
+        # A broker that does not report rights may still grant them.
         if facts is None or not facts.operations:
             continue
         missing = sorted(needed - facts.operations)

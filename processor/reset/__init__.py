@@ -1,7 +1,7 @@
 """Reset: the remedy that several refusals name. All states are emptied, and the group is put where it is to go on.
 
     1. Hold the group: this process becomes its only member, so that the brokers refuse what anybody else commits.
-    2. A checkpoint that says `resetting` for each partition. From here on `run` refuses, until 5.
+    2. A checkpoint that is marked `resetting` for each partition. From here on `run` refuses, until 5.
     3. The stores of this machine are wiped.
     4. Each state's record in the changelog is deleted, by tombstones: offsets only ever go forward, so that a store on
        another machine comes right by restoring the changelog's tail, as after any absence.

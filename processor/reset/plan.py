@@ -182,7 +182,7 @@ def _place(committed: int | None, checkpoint: Checkpoint | None, begin: int) -> 
 
 
 def _check_place(number: int, place: int, end: int, checkpoint: Checkpoint | None, topic_id: str) -> None:
-    """Keeping a place asks for one: that of another topic is none."""
+    """`--here` keeps an offset: that of another topic does not count."""
     of_another = checkpoint is not None and checkpoint.topic_id != topic_id
     if of_another or place > end:
         raise Incompatible(

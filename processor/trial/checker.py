@@ -1,4 +1,4 @@
-"""What the trained model says about whole sequences, and whether what was published is that.
+"""Compares what was published with the trained model's predictions for whole sequences.
 
 A truth has an answer for each input record that has one: an array, or by name where a model has several outputs. The
 model is asked from outside (this module knows no Keras): a function from a block of sequences to answers.

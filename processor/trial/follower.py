@@ -1,6 +1,6 @@
 """Reads a topic as its records come, as any read_committed reader of it sees them.
 
-This is for what is shown and measured while it goes on. What is judged in the end is read anew, from the topic's
+This is for what is shown and measured while it goes on. What is checked in the end is read again, from the topic's
 beginning (`reader`).
 """
 

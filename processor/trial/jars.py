@@ -155,7 +155,7 @@ def _fetch(jar: Jar, scratch: Path, cache: Path) -> None:
     if found != jar.sha256:
         raise Incompatible(
             f"The jar {jar.name} of Apache Kafka is not the one that this version of the project pins.",
-            f"Its SHA-256 is {found}, the lock says {jar.sha256}.",
+            f"Its SHA-256 is {found}, the lock contains {jar.sha256}.",
             "Something between here and the repository changes files; try from another network.",
         )
     path.replace(cache / jar.name)

@@ -1,7 +1,7 @@
 """What must be published for a list of input records: the rules of an event, slowly, one record at a time.
 
-This is the judge of the processor, so it shares no code with it: plain `json`, plain dictionaries, one `if` for each
-rule of "What an event does, in this order". It computes no probabilities: it says which samples of a key form each
+It checks the processor, so it shares no code with it: plain `json`, plain dictionaries, one `if` for each
+rule of "What an event does, in this order". It computes no probabilities: it finds which samples of a key form each
 sequence, so that the trained model itself can be asked about whole sequences (`processor.trial.checker`).
 
 Outside of it: objects in which a name occurs twice.

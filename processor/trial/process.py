@@ -87,7 +87,7 @@ class ProcessorProcess:
         return self._child is not None and self._child.exit_code is None
 
     def wait_ready(self, timeout_seconds: float = 60) -> Self:
-        """Returns when `/readyz` says yes: it has joined the group, and all its partitions run.
+        """Returns when `/readyz` reports ready: it has joined the group, and all its partitions run.
 
         Raises:
             Unavailable: it ended before, or was not ready in time; the end of its log is in the message.

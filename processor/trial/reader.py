@@ -265,7 +265,7 @@ def _compare_order(number: int, wanted: list[object], found: list[object], repor
 
 
 def _by_identity(records: Sequence[Record]) -> dict[object, list[Record]]:
-    """Records by what they answer; those that don't say are told apart by their bytes."""
+    """Records by the input record they belong to; records without one, by their bytes."""
     found: dict[object, list[Record]] = {}
     for record in records:
         found.setdefault(source_of(record) or record.content, []).append(record)

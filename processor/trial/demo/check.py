@@ -1,4 +1,4 @@
-"""The demo's last word: every prediction against what the trained Keras model says for its key's whole sequence.
+"""The demo's last word: it compares every prediction with the trained Keras model's, for the key's whole sequence.
 
 What must be there is worked out from the input topic alone (`oracle`), what it must say by Keras (`truth`). Nothing of
 the processor or the converter takes part.
@@ -28,7 +28,7 @@ class Outcome:
     predictions: int
     dead_letters: int
     keys: int
-    compared: int  # predictions that were compared with what Keras says
+    compared: int  # predictions that were compared with Keras'
     greatest_error: float  # |published - Keras| / max(1, |Keras|)
     tolerance: float
     report: Report

@@ -74,7 +74,7 @@ class Kill:
 
 
 def _way_back(process: ProcessorProcess) -> str:
-    """What the process says of its way back."""
+    """What the process logs about its recovery."""
     lines = process.events()
     restored = sum(line["records"] for line in lines if line.get("event") == "restored")
     replayed = sum(line["replayed_offsets"] for line in lines if line.get("event") == "running")

@@ -1,4 +1,4 @@
-"""The demo's story, act by act: train, convert, start, kill twice under load, stop, and judge every prediction.
+"""The demo's story, act by act: train, convert, start, kill twice under load, stop, and check every prediction.
 
 The main thread reads what comes out and tells the story; the load is written by a thread of its own, the processor and
 the broker are processes. Keras is asked when the load is over: nothing but the processor is to be busy meanwhile.

@@ -66,7 +66,7 @@ class Tail:
 
 
 def _read(message: Message) -> _Value | None:
-    """A prediction; None for what is none: the check in the end will say so."""
+    """A prediction; None for anything else: the check in the end reports it."""
     try:
         return _decode(message.value() or b"")
     except msgspec.MsgspecError:

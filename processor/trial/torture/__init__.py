@@ -1,4 +1,4 @@
-"""The kill matrix: everything that can happen, by a seed, to processes that serve any artifact; then the judges."""
+"""The kill matrix: everything that can happen, by a seed, to processes that serve any artifact; then three checks."""
 
 from processor.trial.torture.story import Wishes, run
 

@@ -1,4 +1,4 @@
-"""What was published, before three judges who do not know of each other.
+"""Three independent checks of what was published.
 
 - The rules: which answers there must be, worked out from the input topic alone (`oracle`), each probability as the
   artifact gives it for its key's whole sequence stepped alone, bit for bit.
@@ -123,7 +123,7 @@ def checked(
     keras: Callable[[Expected], Truth] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
-    """Asks all judges about what was published for the samples. keras: the trained model's answers."""
+    """Runs all checks on what was published for the samples. keras: the trained model's predictions."""
     tell("comparing with the undisturbed run")
     bytes_alike = compare(undisturbed.predictions, published.predictions)
     bytes_alike.add(compare(undisturbed.dead_letters, published.dead_letters))

@@ -48,7 +48,7 @@ def begin(scene: Scene) -> None:
 
 
 def inject(scene: Scene, one: Round) -> None:
-    """Does what a round says."""
+    """Does what a round prescribes."""
     _DO[one.fault](scene, one)
 
 

@@ -1,4 +1,4 @@
-"""Keras as a judge: what the trained model itself says about every prefix of whole sequences."""
+"""Keras as a check: the trained model's own predictions for every prefix of whole sequences."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keras_check(model: Path, artifact: Artifact, imports: Sequence[str] = ()) ->
     names = [entry.spec.name for entry in asked.interface.entries]
 
     def ask(rank: int, sequences: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        # Names may differ: Keras numbers the layers of each process anew.
+        # Names may differ: Keras numbers the layers of each process from 1.
         named = dict(zip(names, sequences.values(), strict=True))
         return asked.whole(Sequences(asked.interface, named))[rank]
 

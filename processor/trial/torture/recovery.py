@@ -39,7 +39,7 @@ class Answered:
     predictions: int = 0
 
     def take(self, messages: Iterable[Message]) -> None:
-        """Counts predictions in; what is none is left to the judges."""
+        """Counts predictions; the checks at the end find what is no prediction."""
         for message in messages:
             try:
                 source = _decode(message.value() or b"")
@@ -84,7 +84,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is told of one fault: how often, and the recoveries' median and longest, in seconds."""
+    """One fault: how often it happened, and the median and longest recovery in seconds."""
 
     fault: str
     times: int

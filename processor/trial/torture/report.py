@@ -45,7 +45,7 @@ class Summary:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What is told beside the faults: name, text."""
+        """What the report contains beside the faults: name, text."""
         verdict = self.verdict
         facts = [
             ("rounds", f"{self.rounds} in {self.seconds:,.0f} s, seed {self.seed}, {_processes(self.processes)}"),

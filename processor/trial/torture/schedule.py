@@ -1,6 +1,6 @@
 """What is done, and in which order: decided by the seed alone, before anything runs.
 
-The faults come as cards of a deck that is shuffled anew whenever it is used up, so that each is met about as often
+The faults come as cards of a deck that is shuffled again whenever it is used up, so that each is met about as often
 as any other (those with many failpoints twice as often); what belongs to a round (which process, when, which failpoint)
 is drawn from a generator of that round's own. So a schedule is a prefix of any longer one of the same seed.
 """
