@@ -10,17 +10,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from processor.recovery.commit import Identity
 
 if TYPE_CHECKING:
     from processor.config import Settings
     from processor.model.artifact import Artifact
     from processor.preflight import Topology
+    from processor.recovery.partition import Partition
 
 _VERSION: Final = 2
 _FORMER_FIELDS: Final = ("gap_seconds", "idle_seconds", "max_ahead_seconds", "allowed_lateness_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The past that led to the states, as every checkpoint records it."""
+
+    topic_id: str
+    fingerprint: int
+    settings_hash: int
+    partitions: int = 0  # of the input topic
+    former_hash: int | None = None  # of the same settings, as the former version counted them
+
+    def hash_of(self, partition: Partition) -> int:
+        """The settings' hash of a partition's checkpoints."""
+        if partition.under_former_rules and self.former_hash is not None:
+            return self.former_hash
+        return self.settings_hash
 
 
 def identity_of(settings: Settings, artifact: Artifact, facts: Topology) -> Identity:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from processor.kafka.consumer import SampleConsumer
     from processor.metrics import Metrics
     from processor.recovery.changelog import ChangelogReader
-    from processor.recovery.commit import Identity
+    from processor.recovery.identity import Identity
     from processor.recovery.stores import Stores
     from processor.state.arena import Arena
 

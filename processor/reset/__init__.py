@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from processor.config import Settings
     from processor.preflight import Topology
-    from processor.recovery.commit import Identity
+    from processor.recovery.identity import Identity
 
     Progress = Callable[[str, float], None]
 

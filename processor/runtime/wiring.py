@@ -18,10 +18,11 @@ from processor.model.engine import Engine
 from processor.preflight.running import expected_topics, review
 from processor.recovery.assignment import Assignment
 from processor.recovery.changelog import ChangelogReader
-from processor.recovery.commit import AtLeastOnce, Commits, ExactlyOnce, Snapshots
+from processor.recovery.commit import AtLeastOnce, Commits, ExactlyOnce
 from processor.recovery.identity import identity_of
 from processor.recovery.producing import properties_of
 from processor.recovery.recoveries import Policy, Recoveries
+from processor.recovery.snapshots import Snapshots
 from processor.recovery.stores import Stores
 from processor.recovery.sweeper import Sweeper
 from processor.runtime.committing import Committing

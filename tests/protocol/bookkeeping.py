@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from processor.recovery.commit import Identity, Snapshots
+from processor.recovery.identity import Identity
 from processor.recovery.partition import Move, Partition, Phase
+from processor.recovery.snapshots import Snapshots
 from processor.state.arena import Arena
 from processor.state.checkpoint import Checkpoint
 from processor.state.record import CHECKPOINT_KEY, decode_records, state_key

@@ -16,8 +16,10 @@ from processor.kafka.producer import IdempotentProducer, TransactionalProducer
 from processor.kafka.retry import Patience
 from processor.recovery.assignment import Assignment
 from processor.recovery.changelog import ChangelogReader
-from processor.recovery.commit import AtLeastOnce, ExactlyOnce, Identity, Snapshots
+from processor.recovery.commit import AtLeastOnce, ExactlyOnce
+from processor.recovery.identity import Identity
 from processor.recovery.recoveries import Policy, Recoveries
+from processor.recovery.snapshots import Snapshots
 from processor.recovery.stores import Stores
 from processor.recovery.sweeper import Sweeper
 from processor.runtime.committing import Committing

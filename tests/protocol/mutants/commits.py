@@ -10,6 +10,7 @@ from processor.failpoints import failpoint
 from processor.kafka.producer import TransactionalProducer
 from processor.kafka.retry import CommitFailed
 from processor.recovery import commit
+from processor.recovery.snapshots import PartitionSnapshot
 from processor.runtime.committing import Committing
 from processor.state.record import CHECKPOINT_KEY
 from protocol.abstract.client import CHANGELOG
@@ -17,7 +18,7 @@ from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
 
 
-def _deliver(commits: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+def _deliver(commits: Any, snapshots: list[PartitionSnapshot]) -> None:
     """Steps 2 and 3 of a commit."""
     commits._snapshots.send(commits._producer, snapshots)
     commits._producer.flush()
@@ -27,7 +28,7 @@ def _deliver(commits: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
 
 @mutant("The store is written after the transaction is committed.", "aborts")
 def store_before_the_commit() -> Mutation:
-    def attempt(self: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+    def attempt(self: Any, snapshots: list[PartitionSnapshot]) -> None:
         _deliver(self, snapshots)
         self._snapshots.store(snapshots, 1_000_000)
         offsets = self._consumer.topic_partitions(commit._offsets(snapshots))
@@ -40,7 +41,7 @@ def store_before_the_commit() -> Mutation:
 
 @mutant("The input offsets are part of the transaction.", "crashes")
 def offsets_after_the_transaction() -> Mutation:
-    def attempt(self: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+    def attempt(self: Any, snapshots: list[PartitionSnapshot]) -> None:
         _deliver(self, snapshots)
         self._producer.commit()
         failpoint("commit.offsets")
@@ -51,7 +52,7 @@ def offsets_after_the_transaction() -> Mutation:
 
 @mutant("Changelog records are part of the transaction.", "crashes")
 def changelog_outside_of_the_transaction() -> Mutation:
-    def send(self: Any, producer: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+    def send(self: Any, producer: Any, snapshots: list[PartitionSnapshot]) -> None:
         kafka = running().world.kafka
         for snapshot in snapshots:
             log = kafka.log(CHANGELOG, snapshot.partition.number)
@@ -60,7 +61,7 @@ def changelog_outside_of_the_transaction() -> Mutation:
             snapshot.changelog_offset = log.append(CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())
         producer.begin()
 
-    return {"processor.recovery.commit.Snapshots.send": send}
+    return {"processor.recovery.snapshots.Snapshots.send": send}
 
 
 @mutant("A commit during a replay sends the old committed offset.", "crashes")

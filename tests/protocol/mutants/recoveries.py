@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from processor.recovery.commit import ExactlyOnce, Snapshots
+from processor.recovery.commit import ExactlyOnce
 from processor.recovery.partition import Move, Phase
 from processor.recovery.recoveries import Recoveries
 from processor.recovery.restore import Restore
 from processor.recovery.resume import ResumeFacts, ResumePoint
+from processor.recovery.snapshots import Snapshots
 from processor.state.arena import NO_OFFSET, Arena
 from processor.state.checkpoint import Checkpoint
 from processor.stepping.pipeline import Pipeline
@@ -120,7 +121,7 @@ def stream_time_of_the_place() -> Mutation:
         return original(self, partition, Cursor(replay.offset, partition.cursor.stream_time))
 
     original = Snapshots._checkpoint
-    return {"processor.recovery.commit.Snapshots._checkpoint": checkpoint}
+    return {"processor.recovery.snapshots.Snapshots._checkpoint": checkpoint}
 
 
 @mutant("Events of a replay move the stream time.", "times")

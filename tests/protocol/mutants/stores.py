@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.recovery import commit
 from processor.recovery.assignment import Assignment
 from processor.recovery.partition import Phase
 from processor.recovery.restore import Restore
+from processor.recovery.snapshots import PartitionSnapshot, _note_offset
 from processor.runtime.committing import Committing
 from processor.state.checkpoint import Checkpoint, LocalCheckpoint
 from processor.state.record import CHECKPOINT_KEY, LOCAL_CHECKPOINT_KEY
@@ -51,16 +51,16 @@ def mark_is_written_first() -> Mutation:
 
 @mutant("The checkpoint is the last record of a partition's snapshot in the changelog.", "crashes", exactly_once=False)
 def position_of_the_changelog_is_sent_first() -> Mutation:
-    def send(self: Any, producer: Any, snapshots: list[commit.PartitionSnapshot]) -> None:
+    def send(self: Any, producer: Any, snapshots: list[PartitionSnapshot]) -> None:
         for snapshot in snapshots:
             number = snapshot.partition.number
-            note = commit._note_offset(snapshot)
+            note = _note_offset(snapshot)
             producer.send_one(self._changelog, number, CHECKPOINT_KEY, snapshot.checkpoint.to_bytes(), on_delivery=note)
             keys = [key for key, _ in snapshot.puts] + snapshot.deletes
             values = [value for _, value in snapshot.puts] + [None] * len(snapshot.deletes)
             producer.send(self._changelog, number, keys, values)
 
-    return {"processor.recovery.commit.Snapshots.send": send}
+    return {"processor.recovery.snapshots.Snapshots.send": send}
 
 
 @mutant("A store that is complete as of longer ago than the changelog keeps deletions is wiped.", "disks")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from processor.recovery.commit import Snapshots
+from processor.recovery.snapshots import Snapshots
 from processor.state.arena import Arena
 from processor.state.checkpoint import Checkpoint
 from processor.state.record import decode_records
@@ -97,7 +97,7 @@ def ended_sequences_are_deleted() -> Mutation:
             snapshot.deletes = [*snapshot.deletes, *ended]
         return snapshots
 
-    return {"processor.recovery.commit.Snapshots.of": of}
+    return {"processor.recovery.snapshots.Snapshots.of": of}
 
 
 @mutant("An empty record keeps the time of the sequence that ended.", "times")

@@ -7,6 +7,7 @@ from typing import Any
 from processor.failpoints import failpoint
 from processor.recovery import commit
 from processor.recovery.commit import AtLeastOnce
+from processor.recovery.snapshots import PartitionSnapshot
 from processor.state.checkpoint import LocalCheckpoint
 from protocol.mutants.table import Mutation, mutant
 
@@ -50,7 +51,7 @@ def at_least_once_offsets_before_the_outputs() -> Mutation:
 
 @mutant("`at_least_once`: the store comes after the changelog.", "crashes", exactly_once=False)
 def at_least_once_store_before_the_changelog() -> Mutation:
-    def persist(self: Any, snapshots: list[commit.PartitionSnapshot], now_ms: int) -> None:
+    def persist(self: Any, snapshots: list[PartitionSnapshot], now_ms: int) -> None:
         for snapshot in snapshots:
             local = snapshot.partition.open_store.local_checkpoint()
             offset = local.changelog_offset if local else 0
