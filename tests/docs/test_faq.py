@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_every_answer_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S11, and what else people asked: each answer's lines, one after the other."""
+    """Each answer's lines, one after the other."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     with short_certificate():

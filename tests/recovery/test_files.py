@@ -32,7 +32,7 @@ SAMPLES, KEYS = 10, 6
 
 
 def modern(directory: Path) -> Case:
-    """S2's model, as Keras 3 saves it."""
+    """A model as Keras 3 saves it."""
     model, x = models.fixed_model(units=(6, 4), length=None), models.sequences(KEYS, SAMPLES)  # type: ignore[arg-type]
     model.save(directory / "model.keras")
     return directory / "model.keras", x, models.on_every_prefix(model, x)
@@ -64,7 +64,7 @@ def old(directory: Path) -> Case:
 
 
 def pytorch(_: Path) -> Case:
-    """S8: the truth is PyTorch's own."""
+    """The truth is PyTorch's own."""
     path = Path(__file__).parent.parent / "model" / "pytorch" / "lstm.npz"
     described = Description.read(path)
     return path, described.inputs["x"][:KEYS, :SAMPLES], described.answers[0][:KEYS, :SAMPLES]

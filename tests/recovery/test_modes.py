@@ -84,7 +84,7 @@ def killed_and_finished(deployment: Deployment, times: int) -> None:
 def test_a_model_with_flatten_killed_again_and_again(
     mode: str, kafka: EmbeddedKafka, topic: Topics, name: Names, tmp_path: Path
 ) -> None:
-    """S1 in production. `window`: the last samples are in the key's state; `tumbling`: the rows so far, and a count."""
+    """In production. `window`: the last samples are in the key's state; `tumbling`: the rows so far, and a count."""
     chain = [layers.LSTM(6, return_sequences=True), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
     model = models.sequential(*chain, shape=(LENGTH, 3))
     artifact = tmp_path / "artifact"

@@ -77,7 +77,7 @@ def free_twin(model: Any) -> Any:
 
 class TestExact:
     def test_the_fixed_model_on_every_prefix_and_beyond(self, fixed: tuple[Any, Path, Report]) -> None:
-        """S2: trained on 7 samples, stepped one by one; the 7th answer is that of `predict`."""
+        """Trained on 7 samples, stepped one by one; the 7th answer is that of `predict`."""
         model, place, report = fixed
         x = models.sequences(5, 20)
         got = processor.load(place).run(x)
@@ -101,7 +101,7 @@ class TestExact:
         assert state.tobytes() == stepper.initial_state(2).tobytes()
 
     def test_chunks(self, fixed: tuple[Any, Path, Report]) -> None:
-        """S5: 2, then 3, then 2, is 7 at once."""
+        """2, then 3, then 2, is 7 at once."""
         _, place, _ = fixed
         stepper, x = processor.load(place), models.sequences(4, 7)
         whole, state, parts = stepper.run(x), stepper.initial_state(4), []

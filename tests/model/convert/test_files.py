@@ -34,7 +34,7 @@ def refused(path: Path) -> ConversionRefused:
 
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
 def test_trained_stateful_with_a_fixed_batch(ending: str, tmp_path: Path) -> None:
-    """S4: served for any number of keys, from zero states, whatever the states were when it was saved."""
+    """Served for any number of keys, from zero states, whatever the states were when it was saved."""
     model = models.stateful_model()
     x = models.sequences(20, 7)
     truth = np.asarray(model(x))

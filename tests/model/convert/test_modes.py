@@ -49,7 +49,7 @@ def two_ways(length: int | None = 5) -> Any:
 
 
 def test_tumbling_collects_time(tmp_path: Path) -> None:
-    """S1: a probability at every sample, and the trained model's own at the 7th, and the 14th."""
+    """A probability at every sample, and the trained model's own at the 7th, and the 14th."""
     model, x = models.flattened_model(), models.sequences(4, 14)
     report = processor.convert(model, tmp_path / "a", mode="tumbling")
     stepper = processor.load(tmp_path / "a")
@@ -68,7 +68,7 @@ def test_tumbling_collects_time(tmp_path: Path) -> None:
 
 
 def test_window_slides(tmp_path: Path) -> None:
-    """S1: once 7 samples have come, every answer is the trained model's own to the last 7."""
+    """Once 7 samples have come, every answer is the trained model's own to the last 7."""
     model, x = models.flattened_model(), models.sequences(4, 10)
     report = processor.convert(model, tmp_path / "a", mode="window")
     answers, warm = warmth(processor.load(tmp_path / "a"), x)

@@ -1,4 +1,4 @@
-"""S8: PyTorch models, described by PyTorch itself (`make_pytorch_files.py`) with answers of its own, and converted
+"""PyTorch models, described by PyTorch itself (`make_pytorch_files.py`) with answers of its own, and converted
 where there is no PyTorch. The same artifact, the same certificate, and PyTorch's own answers in it."""
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def test_quantized_weights(tmp_path: Path) -> None:
 
 
 def test_the_asked_for_stream_with_flatten(tmp_path: Path) -> None:
-    """S1: the layer's name, the reason, what helps; to people and to programs."""
+    """The layer's name, the reason, what helps; to people and to programs."""
     error = refused(models.flattened_model(), tmp_path)
     assert (error.layer, error.reason) == ("flatten", "collects_time")
     assert "'flatten' (Flatten)" in error.fact
