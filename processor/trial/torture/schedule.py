@@ -90,7 +90,8 @@ def schedule(seed: int, rounds: int, processes: int, only: Sequence[str] = ()) -
     unknown = [name for name in only if name not in TABLE]
     if unknown:
         raise ConfigError(f"There is no fault {unknown[0]!r}.", "", f"There are {', '.join(TABLE)}.")
-    deck = _deck(f"{seed} faults", [name for name in DECK if not only or name in only])
+    # The former word for faults: a seed draws for ever what it drew when its summary was published.
+    deck = _deck(f"{seed} afflictions", [name for name in DECK if not only or name in only])
     points = {name: _deck(f"{seed} {name}", names) for name, names in _POINTS.items()}
     drawn = []
     for number in range(1, rounds + 1):
