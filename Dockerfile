@@ -3,7 +3,7 @@
 #   docker build --tag sequence-processor .                                       the service; no TensorFlow in it
 #   docker build --tag sequence-processor:converter --target converter .          `processor convert`, with TensorFlow
 #
-# tests/packaging runs each RUN below that has to do with packages, on a machine without a container engine.
+# tests/deploy runs each RUN below that has to do with packages, on a machine without a container engine.
 
 FROM python:3.12-slim-bookworm AS tools
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -1,4 +1,4 @@
-"""`kafka`: a broker on this machine, for who has none."""
+"""`kafka`: a broker on this machine, for those who have none."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def convert(
     weights: Weights = None,
     examples: Examples = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Greatest error allowed, relative to answers above 1.")
+        float, typer.Option("--tolerance", help="Greatest error allowed, relative to outputs above 1.")
     ] = 1e-5,
     time_axis: TimeAxis = None,
     imports: Imports = None,
@@ -101,7 +101,7 @@ def convert(
     html: HtmlReport = None,
     as_json: Json = False,
 ) -> None:
-    """Turn a trained Keras or PyTorch model into an artifact, and verify that it answers the same.
+    """Turn a trained Keras or PyTorch model into an artifact, and verify that it predicts the same.
 
     Prints the layers with their rules, what a key's state remembers, the greatest error, and what comes after the last
     sample that the model was trained on; or the layer in the way, why, and what to do. An artifact of another model is

@@ -23,17 +23,15 @@ def register(app: typer.Typer) -> None:
 
 def reset(
     to_start: Annotated[
-        bool, typer.Option("--to-start", help="Empty states; answer all of the input again, from its beginning.")
+        bool, typer.Option("--to-start", help="Empty states; predict the whole input again, from its beginning.")
     ] = False,
-    to_end: Annotated[
-        bool, typer.Option("--to-end", help="Empty states; on from the input's end, without what lies before it.")
-    ] = False,
-    here: Annotated[bool, typer.Option("--here", help="Empty states; on from where the group stands.")] = False,
+    to_end: Annotated[bool, typer.Option("--to-end", help="Empty states; continue at the input's end.")] = False,
+    here: Annotated[bool, typer.Option("--here", help="Empty states; continue where the group stands.")] = False,
     rebuild: Annotated[
         bool,
         typer.Option(
             "--rebuild",
-            help="States recreated from all of the input, without publishing; on from where the group stands.",
+            help="States recreated from the whole input, without publishing; continue where the group stands.",
         ),
     ] = False,
     file: File = None,
@@ -42,9 +40,9 @@ def reset(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Empty all states of a group, and say where it goes on. Every process of the group must have ended.
+    """Empty all states of a group, and set where it continues. Every process of the group must have ended.
 
-    Shows what it will do, and asks. Cut short, it is typed again; until then `run` refuses to start.
+    Shows what it will do, and asks. If it is cut short, type it again; until then `run` refuses to start.
     """
     way = _way({"to-start": to_start, "to-end": to_end, "here": here, "rebuild": rebuild})
     settings = load(file, overrides).settings

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Partitions = Annotated[
     int | None,
-    typer.Option("--partitions", min=1, help="Of topics to be made, where no topic that is there settles the count."),
+    typer.Option(
+        "--partitions", min=1, help="Partitions of topics that are created, if no existing topic decides the number."
+    ),
 ]
 
 
@@ -47,7 +49,7 @@ def run(
     file: File = None,
     overrides: Overrides = None,
     create_topics: Annotated[
-        bool, typer.Option("--create-topics", help="Make missing topics first, as `topics apply` would.")
+        bool, typer.Option("--create-topics", help="Create missing topics first, as `topics apply` would.")
     ] = False,
     processes: Processes = "1",
 ) -> None:
@@ -87,7 +89,7 @@ def check(
     overrides: Overrides = None,
     sample: Annotated[
         bool,
-        typer.Option("--sample", help="Read the newest events of the input, too: whether they would be answered."),
+        typer.Option("--sample", help="Also read the newest events of the input: would they get a prediction?"),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -116,7 +118,7 @@ def plan(file: File = None, overrides: Overrides = None, partitions: Partitions 
 
 
 def apply(file: File = None, overrides: Overrides = None, partitions: Partitions = None, as_json: Json = False) -> None:
-    """Make the topics that are missing. Topics that are there stay as they are."""
+    """Create the topics that are missing. Existing topics stay as they are."""
     settings = _loaded_quietly(file, overrides)
     from processor import preflight
 

@@ -215,13 +215,13 @@ class Admin:
     def _create_topic(self, spec: TopicSpec) -> None:
         topic = NewTopic(spec.name, spec.partitions, replication_factor=-1, config=dict(spec.config))
         try:
-            self._ask(f"make the topic {spec.name}", lambda seconds: self._create(topic, seconds))
+            self._ask(f"create the topic {spec.name}", lambda seconds: self._create(topic, seconds))
             self._ask(f"find the leaders of {spec.name}", lambda seconds: self._led(spec, seconds))
         except KafkaException as error:
             hint = (
-                "A broker's policy may ask for other settings: see `processor topics plan`, and make the topic by hand."
+                "A broker's policy may ask for other settings. Create the topic by hand: see `processor topics plan`."
             )
-            raise ConfigError(f"The topic {spec.name} was not made.", error.args[0].str(), hint) from error
+            raise ConfigError(f"The topic {spec.name} was not created.", error.args[0].str(), hint) from error
 
     def _create(self, topic: NewTopic, seconds: float) -> None:
         try:

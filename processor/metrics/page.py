@@ -1,4 +1,4 @@
-"""A page of metrics as numbers, for who reads it and not only shows it."""
+"""A page of metrics as numbers, for code that reads it and does not only show it."""
 
 from __future__ import annotations
 

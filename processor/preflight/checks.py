@@ -105,7 +105,7 @@ def _partition_counts(found: FoundTopics) -> Iterator[Finding]:
         if facts is not None and facts.partitions != found.input.partitions:
             wanted = found.input.partitions
             more = f"kafka-topics.sh --alter --topic {facts.name} --partitions {wanted}"
-            remedy = more if facts.partitions < wanted else f"Make {facts.name} anew with {wanted} partitions"
+            remedy = more if facts.partitions < wanted else f"Recreate {facts.name} with {wanted} partitions"
             yield error(
                 "partition counts",
                 f"The {role} topic {facts.name} has {facts.partitions} partitions, "

@@ -40,7 +40,7 @@ def expected_topics(settings: Settings, facts: Topology) -> list[Expected]:
             facts.output.topic_id,
             facts.output.partitions,
             "The predictions that it held are gone; the states are whole.",
-            "Start again to go on with the next event. To answer all of the input again: `processor reset --to-start`.",
+            "Start again to go on with the next event. To predict the whole input again: `processor reset --to-start`.",
         ),
         Expected(
             "dead-letter",
@@ -56,8 +56,8 @@ def expected_topics(settings: Settings, facts: Topology) -> list[Expected]:
             facts.changelog.topic_id,
             facts.changelog.partitions,
             "It held the states of all keys.",
-            "Stop all processes of the group, and type `processor reset --rebuild`: the states are made again from all "
-            "of the input, without publishing, and the group goes on where it stands. `processor reset --here` goes on "
+            "Stop all processes of the group, and type `processor reset --rebuild`: the states are recreated from the "
+            "whole input, without publishing, and the group goes on where it stands. `processor reset --here` goes on "
             "there with empty states.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""A look at the input itself: whether events would be answered, and whether each key comes from one partition.
+"""A look at the input itself: whether events would get a prediction, and whether each key comes from one partition.
 
 The newest events of each partition, bounded in number and time; read without joining the group.
 """
@@ -46,9 +46,7 @@ def sample_findings(
     if findings:
         return findings
     keys = len({key for key in batch.keys if key is not None})
-    fact = (
-        f"The newest {len(batch)} events of {topic}, of {keys} keys, would be answered; each key is in one partition."
-    )
+    fact = f"The newest {len(batch)} events of {topic} would get a prediction; each of {keys} keys is in one partition."
     return [Finding("sample", "ok", fact, topic=topic)]
 
 

@@ -159,7 +159,7 @@ def _settled(settings: Settings, admin: Admin) -> FoundTopics:
         if not names:
             return found
         if time.monotonic() > deadline:
-            raise Unavailable(f"The topics {', '.join(names)} were made, but cannot be seen.", "", "Try again.")
+            raise Unavailable(f"The topics {', '.join(names)} were created, but cannot be seen.", "", "Try again.")
         time.sleep(0.05)
 
 

@@ -1,7 +1,7 @@
 """The commit: one Kafka transaction of outputs, changelog records and input offsets; then the stores.
 
-    0. Ask for a look at the topics. It runs while 2 and 3 do.
     1. The loop has produced the outputs and dead letters of the slices so far (the first one began the transaction).
+    0. Ask for a look at the topics, again at each try. It runs while 2 and 3 do.
     2. The snapshot that falls due: each key's record, then one checkpoint record for each partition that moved.
     3. Flush, and look at the deliveries.
     4. Send the input offsets to the transaction. Once the look has found the topics as they were: commit it.

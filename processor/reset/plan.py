@@ -41,11 +41,11 @@ class Way(StrEnum):
 
 
 _WORDS: Final = {
-    Way.TO_START: "Every key's state is emptied; all that the input holds is answered again, from its beginning.",
-    Way.TO_END: "Every key's state is emptied; what comes from now on is answered, and nothing before.",
-    Way.HERE: "Every key's state is emptied; the answers go on where the group stands.",
-    Way.REBUILD: "Every key's state is recreated from all that the input holds, without publishing; the answers go on "
-    "where the group stands.",
+    Way.TO_START: "Every key's state is emptied; the whole input is predicted again, from its beginning.",
+    Way.TO_END: "Every key's state is emptied; events from now on are predicted, and none before.",
+    Way.HERE: "Every key's state is emptied; predictions continue where the group stands.",
+    Way.REBUILD: "Every key's state is recreated from the whole input, without publishing; predictions continue where "
+    "the group stands.",
 }
 
 
@@ -186,8 +186,8 @@ def _check_place(number: int, place: int, end: int, checkpoint: Checkpoint | Non
     of_another = checkpoint is not None and checkpoint.topic_id != topic_id
     if of_another or place > end:
         raise Incompatible(
-            f"The group's place in partition {number} is not one of this input topic.",
-            f"The topic was made anew, or somebody moved the group: it stands at {place}, and the topic ends at {end}.",
+            f"The group's offset in partition {number} is not one of this input topic.",
+            f"The topic was recreated, or somebody moved the group: it stands at {place}, and the topic ends at {end}.",
             "`processor reset --to-start` begins at the new topic's beginning, `processor reset --to-end` at its end.",
         )
 
@@ -195,7 +195,7 @@ def _check_place(number: int, place: int, end: int, checkpoint: Checkpoint | Non
 def _unknown_group(settings: Settings, *, has_store: bool) -> ConfigError:
     group, changelog = settings.kafka.group_id, settings.changelog_topic
     if has_store:
-        hint = "The states here are all that is left of it. `processor reset --to-start` or `--to-end` begins anew."
+        hint = "The states here are all that is left of it. `processor reset --to-start` or `--to-end` starts again."
     else:
         hint = "See `processor config show`. A group that has never run needs no reset: it begins at input.start."
     return ConfigError(
@@ -215,7 +215,7 @@ def _remarks(
     if gone:
         events = sum(first[part.partition] - part.place for part in gone)
         remarks.append(
-            f"{events} offsets behind the group's place are no longer in the input: they are never answered."
+            f"{events} offsets that the group has not reached are no longer in the input: they never get a prediction."
         )
     if way is Way.REBUILD:
         late = [str(number) for number, offset in sorted(first.items()) if offset > 0]
@@ -229,5 +229,7 @@ def _remarks(
     if way is Way.TO_END:
         unanswered = sum(max(0, part.after - part.place) for part in parts)
         if unanswered:
-            remarks.append(f"{unanswered} offsets between the group's place and the input's end are never answered.")
+            remarks.append(
+                f"{unanswered} offsets between the group's offset and the input's end never get a prediction."
+            )
     return remarks

@@ -137,7 +137,7 @@ def test_topics_are_made_once_and_ready(admin: Admin, kafka: EmbeddedKafka, name
 
 
 def test_a_topic_that_the_broker_refuses_is_a_config_error(admin: Admin, name: Callable[[str], str]) -> None:
-    with pytest.raises(ConfigError, match="was not made") as refused:
+    with pytest.raises(ConfigError, match="was not created") as refused:
         admin.create_topics([TopicSpec(name("refused"), 1, {"max.message.bytes": "many"})])
     assert "many" in refused.value.cause
 

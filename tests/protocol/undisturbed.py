@@ -48,7 +48,7 @@ class _Empty:
 
 
 def undisturbed(history: History) -> Truth:
-    """One pass of the pipeline, with room for all keys. `tests/core` holds the pipeline itself against the oracle."""
+    """One pass of the pipeline, with room for all keys. `tests/stepping` compares the pipeline with the oracle."""
     records = sorted([*history.records, *history.probes], key=lambda record: record[:2])
     arena = Arena(16, ARTIFACT.initial_state, FINGERPRINT, 0.0)
     pipeline = new_pipeline(arena, history.rules)

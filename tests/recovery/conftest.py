@@ -51,7 +51,7 @@ def truth() -> Callable[[Any], Any]:
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("artifacts") / "s2"
+    directory = tmp_path_factory.mktemp("artifacts") / "artifact"
     with short_certificate():
         processor.convert(small_model(every_step=False), directory)
     return directory

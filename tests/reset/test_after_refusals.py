@@ -126,7 +126,7 @@ def test_the_input_was_made_anew(deployment: ResetDeployment, topic: Callable[..
     fill(deployment.kafka, deployment.input, 500, seed=10)
     ends, before = deployment.ends(), deployment.published()
     answer = deployment.do(process, "reset --to-end")
-    assert "are never answered" in answer["remarks"][0]
+    assert "never get a prediction" in answer["remarks"][0]
     assert deployment.committed() == ends
     fill(deployment.kafka, deployment.input, 2_000, seed=11)
     process.start()

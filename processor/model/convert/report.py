@@ -82,7 +82,7 @@ class Report:
 
     @property
     def exact_on(self) -> str:
-        """On what the answers were held against the trained model's own."""
+        """On what the outputs were compared with the trained model's own."""
         if self.mode == "window":
             return f"on every window of {self.length:,} samples"
         if self.mode == "carry":

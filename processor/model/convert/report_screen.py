@@ -96,7 +96,7 @@ def _verdict(report: Report) -> RenderableType:
     if not report.passed:
         where = report.certificate["wrong_layer"]
         text = f"[bold red]Not exact.[/] Greatest error {worst:.1e}, tolerance {report.tolerance:.0e}."
-        text += f" The first layer that answers otherwise is [bold]{escape(where)}[/]." if where else ""
+        text += f" The first layer that differs is [bold]{escape(where)}[/]." if where else ""
         return Panel(text, border_style="red", expand=False)
     text = f"[bold green]Exact[/] {report.exact_on}: greatest error [bold]{worst:.1e}[/], "
     text += f"tolerance {report.tolerance:.0e}"

@@ -149,7 +149,9 @@ class _Story:
                     figures.happened(f"all {load.events:,} events sent")
                 if _gives_up(time.monotonic() - heard, loaded, process):
                     break
-            figures.happened("every event is answered" if figures.answered >= load.events else "no more answers come")
+            figures.happened(
+                "every event is processed" if figures.answered >= load.events else "no more predictions come"
+            )
             show(figures, at_once=True)
 
     def _follow(self, kills: list[Kill], sandbox: DemoSandbox, tail: Tail, figures: Figures) -> None:

@@ -30,7 +30,7 @@ def require_the_model_of(
     """Looks whether the artifact is this model's, by its certificate. imports: the user's own code, which runs first.
 
     Raises:
-        ConfigError: there is no such model, TensorFlow is not installed, or it has no answer of its own to each sample.
+        ConfigError: there is no such model, TensorFlow is missing, or it has no prediction of its own for each sample.
         NotThisModel: the artifact is another model's.
     """
     from processor.model.convert import verify
@@ -38,8 +38,8 @@ def require_the_model_of(
     if artifact.mode == "window" or not artifact.exact_prefix:
         raise ConfigError(
             f"Keras cannot be asked about every sample of the artifact {artifact.directory}.",
-            f"In the mode {artifact.mode} some of its answers are not the trained model's own.",
-            "Leave --model out: the artifact's own step graph judges, and an undisturbed run.",
+            f"In the mode {artifact.mode} some of its predictions are not the trained model's own.",
+            "Leave --model out: the artifact's own step graph and an undisturbed run are compared.",
         )
     verify(artifact.directory, model, progress=lambda stage, _: tell(stage), imports=imports)
 
@@ -52,9 +52,9 @@ def keras_check_of_example(trained: Trained) -> KerasCheck:
 
 
 def keras_check(model: Path, artifact: Artifact, imports: Sequence[str] = ()) -> KerasCheck:
-    """A trained model as a judge of what an artifact of it says.
+    """A trained model as a check of what an artifact of it predicts.
 
-    A model that answers at every step is asked once about each sequence, another one about each prefix.
+    A model that predicts at every step is asked once about each sequence, another one about each prefix.
     """
     from processor.model.convert.quiet import prepare
 

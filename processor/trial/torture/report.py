@@ -52,7 +52,7 @@ class Summary:
             ("events", f"{verdict.events:,} of {verdict.keys:,} keys, {self.rate:,.0f} a second"),
             ("predictions", f"{verdict.predictions:,}, of which {verdict.compared:,} compared"),
             ("dead letters", f"{verdict.dead_letters:,}"),
-            ("events without an answer", f"{verdict.duplicates:,} duplicates, {verdict.forgotten:,} null values"),
+            ("events without a prediction", f"{verdict.duplicates:,} duplicates, {verdict.forgotten:,} null values"),
             ("ended by themselves, and started again", f"{len(self.ended_by_themselves)} processes"),
         ]
         facts += [(f"compared with {name}", report.summary) for name, report in verdict.reports.items()]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.2
-_FEW: Final = 50  # events without an answer: some never get one (duplicates, null values)
+_FEW: Final = 50  # events without a prediction: some never get one (duplicates, null values)
 _RESTARTED: Final = (Unavailable.exit_code, OwnershipLost.exit_code)
 _KILLED: Final = -signal.SIGKILL
 
@@ -120,7 +120,7 @@ class Scene:
             logs = "\n".join(f"{member.name}: {member.process.log_tail(15)}" for member in self.sandbox.members)
             raise Unavailable(
                 f"The processes did not come back within {seconds:.0f} s.",
-                f"{self.course.lag:,} events have no answer.\nThe ends of their logs:\n{logs}",
+                f"{self.course.lag:,} events have no prediction.\nThe ends of their logs:\n{logs}",
                 "Where the machine is merely too slow for the load, lower --rate.",
             )
         if recovery is not None and recovery.at is not None:

@@ -1,7 +1,7 @@
-"""The torture, act by act: start, round after round under load, stop, an undisturbed run, and the judges.
+"""The torture, act by act: start, round after round under load, stop, an undisturbed run, and the checks.
 
 The main thread does all of it; the load is written by a thread of its own, processes and broker are processes. The
-undisturbed run and the judges come when the load is over: they need the machine, and a broker that nobody touches.
+undisturbed run and the checks come when the load is over: they need the machine, and a broker that nobody touches.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class _Story:
         return verdict
 
     def _prepare(self, sandbox: TortureSandbox, given: Artifact | None) -> tuple[Artifact, KerasCheck | None]:
-        """The artifact and its model as a judge: the user's, or the example's, made while the broker starts."""
+        """The artifact and its model as a check: the user's, or the example's, made while the broker starts."""
         keras = None
         kafka = sandbox.start_mortal_kafka()
         if given is None:
@@ -209,11 +209,11 @@ class _Story:
     def _finish(self, scene: Scene) -> None:
         """Waits until the group has committed all of the input, and ends it with SIGTERM."""
         if not _answers_all(scene, TORTURED):
-            scene.course.happened("no more answers come", "bold red")
+            scene.course.happened("no more predictions come", "bold red")
         for member in scene.sandbox.members:
             if member.wanted:
                 scene.terminate(member)
-        scene.course.happened("all is answered; SIGTERM, exit code 0")
+        scene.course.happened("all is processed; SIGTERM, exit code 0")
 
     def _load(self, artifact: Artifact) -> Load:
         inputs = tuple(
@@ -228,7 +228,7 @@ class _Story:
             step_ms=5,
         )
 
-    # The judges ------------------------------------------------------------------------------------------------
+    # The checks ------------------------------------------------------------------------------------------------
 
     def _run_undisturbed(self, sandbox: TortureSandbox) -> None:
         """A group of its own over the same input, with nobody else around."""
@@ -251,7 +251,7 @@ class _Story:
             tell(f"{sum(ends.values()):,} events")
 
     def _check(self, sandbox: TortureSandbox, artifact: Artifact, keras: KerasCheck | None) -> Verdict:
-        with step(self.console, "Judge what was published") as tell:
+        with step(self.console, "Check what was published") as tell:
             tell("reading the topics from their beginning")
             verdict = checked(
                 read_topic(sandbox.bootstrap_servers, INPUT),

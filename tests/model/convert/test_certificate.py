@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Report]:
-    """S2's model, its artifact and its report."""
+    """A model, its artifact and its report."""
     model, place = models.fixed_model(), tmp_path_factory.mktemp("fixed") / "artifact"
     return model, place, processor.convert(model, place)
 

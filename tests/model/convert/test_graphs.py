@@ -130,7 +130,7 @@ class Declared(keras.Model):
 
 
 def test_a_step_that_the_user_declares(tmp_path: Path) -> None:
-    """S7's way out: bands whose code cannot be followed, with a state for each of them."""
+    """Parallel bands whose code cannot be followed, with a state for each of them."""
     model = Declared()
     model(np.zeros((1, 2, 5, 4), np.float32))
     models.lively(model)

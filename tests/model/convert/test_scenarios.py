@@ -1,6 +1,6 @@
 """What people asked for, scenario by scenario, in the library.
 
-S8 (PyTorch) is tests/model/convert/test_pytorch.py, S11 docs/faq.md, and S10's takeover needs a running processor.
+PyTorch is in test_pytorch.py, questions are in docs/faq.md, and a takeover needs a running processor.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def two_lstms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """S3's model, and its stepper."""
+    """Two LSTMs, and their stepper."""
     chain = [layers.LSTM(5, return_sequences=True, name="lower"), layers.LSTM(2, name="upper"), layers.Dense(1)]
-    model, place = models.sequential(*chain), tmp_path_factory.mktemp("s3") / "artifact"
+    model, place = models.sequential(*chain), tmp_path_factory.mktemp("two_lstms") / "artifact"
     processor.convert(model, place)
     return model, processor.load(place)
 
 
-def test_s1_the_asked_for_stream_of_100_samples(tmp_path: Path) -> None:
+def test_a_stream_of_100_samples(tmp_path: Path) -> None:
     """11,009 parameters; trained on 100 samples, a probability after every sample, the model's own at the 100th.
 
     (Windows of 7, the refusal of `carry` and `window`: tests/model/convert/test_modes.py.)
@@ -46,7 +46,7 @@ def test_s1_the_asked_for_stream_of_100_samples(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers[:, 99], model(x), atol=TOLERANCE)
 
 
-def test_s2_and_s5_stepping_chunks_and_the_whole(two_lstms: tuple[Any, Any]) -> None:
+def test_stepping_chunks_and_the_whole(two_lstms: tuple[Any, Any]) -> None:
     model, stepper = two_lstms
     x = models.sequences(3, 7)
     whole = stepper.run(x)
@@ -60,7 +60,7 @@ def test_s2_and_s5_stepping_chunks_and_the_whole(two_lstms: tuple[Any, Any]) -> 
 
 
 @pytest.mark.parametrize("ending", [".npz", ".h5"])
-def test_s3_states_saved_and_loaded(two_lstms: tuple[Any, Any], ending: str, tmp_path: Path) -> None:
+def test_states_saved_and_loaded(two_lstms: tuple[Any, Any], ending: str, tmp_path: Path) -> None:
     """One steps five samples; its states go into another, which then says the same."""
     _, stepper = two_lstms
     x = models.sequences(3, 9)
@@ -75,7 +75,7 @@ def test_s3_states_saved_and_loaded(two_lstms: tuple[Any, Any], ending: str, tmp
         assert other.advance(x[:, 5:], states)[0].tobytes() == goes_on.tobytes()
 
 
-class TestS3Refusals:
+class TestRefusedStates:
     def test_states_of_another_model(self, two_lstms: tuple[Any, Any], tmp_path: Path) -> None:
         _, stepper = two_lstms
         slots = stepper.slots(stepper.initial_state(1))
@@ -144,7 +144,7 @@ class TestS3Refusals:
             stepper.advance(models.sequences(2, 3), stepper.initial_state(1))
 
 
-def test_s4_trained_stateful_served_with_any_batch(tmp_path: Path) -> None:
+def test_trained_stateful_served_with_any_batch(tmp_path: Path) -> None:
     model = models.stateful_model()
     model.save(tmp_path / "model.h5")
     report = processor.convert(tmp_path / "model.h5", tmp_path / "a")
@@ -157,7 +157,7 @@ def test_s4_trained_stateful_served_with_any_batch(tmp_path: Path) -> None:
     assert processor.load(tmp_path / "a").run(x[:3]).tobytes() == answers[:3].tobytes()
 
 
-def test_s6_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
+def test_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
     """What people fall back on is another question: six samples that never were. (benchmarks.stepping has its cost.)"""
     model, stepper = two_lstms
     x = models.sequences(4, 1)
@@ -167,7 +167,7 @@ def test_s6_padding_with_zeros(two_lstms: tuple[Any, Any]) -> None:
     assert np.abs(stepped - np.asarray(model(padded))).max() > 1e-3
 
 
-def test_s7_as_a_model_that_cannot_be_walked(tmp_path: Path) -> None:
+def test_as_a_model_that_cannot_be_walked(tmp_path: Path) -> None:
     """Its code takes tensors apart by TensorFlow: it says so, and names the way out (test_convert_graphs goes it)."""
 
     class Bands(keras.Model):
@@ -188,7 +188,7 @@ def test_s7_as_a_model_that_cannot_be_walked(tmp_path: Path) -> None:
     assert any("initial_state() and step(features, state)" in remedy for remedy in caught.value.remedies)
 
 
-def test_s7_one_lstm_shared_by_parallel_streams(tmp_path: Path) -> None:
+def test_one_lstm_shared_by_parallel_streams(tmp_path: Path) -> None:
     """Bands on axis 1, time on axis 2: 50 samples at once are 25 and 25, for every band."""
     x = keras.Input((3, None, 4), name="bands")
     shared = layers.LSTM(3, return_sequences=True, name="shared")
@@ -208,7 +208,7 @@ def test_s7_one_lstm_shared_by_parallel_streams(tmp_path: Path) -> None:
     np.testing.assert_array_equal(held["shared#1.h"], stepper.slots(state)["shared#1.h"])
 
 
-def test_s9_get_and_set_hidden_states(tmp_path: Path) -> None:
+def test_get_and_set_hidden_states(tmp_path: Path) -> None:
     """Six rows with the same input."""
     model = models.sequential(layers.LSTM(16, name="memory"), layers.Dense(3, activation="softmax"))
     processor.convert(model, tmp_path / "a")
@@ -231,7 +231,7 @@ def test_s9_get_and_set_hidden_states(tmp_path: Path) -> None:
     assert np.array_equal(five, np.repeat(np.asarray(one)[:1], 6, axis=0))  # (5) the state of row 0 for all
 
 
-def test_s10_burn_in(two_lstms: tuple[Any, Any]) -> None:
+def test_burn_in(two_lstms: tuple[Any, Any]) -> None:
     """A stale state forgets: the longer the burn-in from recorded samples, the nearer to the sequence's own."""
     _, stepper = two_lstms
     x = models.sequences(4, 60)

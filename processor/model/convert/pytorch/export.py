@@ -289,7 +289,7 @@ _PASSED: Final = (
 def _remembers(module: Any, names: list[str]) -> ConversionRefused:
     kind, kept = type(module).__name__, ", ".join(f"self.{name}" for name in names)
     return ConversionRefused(
-        f"The PyTorch model {kind} answers otherwise when it is asked the same again.",
+        f"The PyTorch model {kind} gives another output for the same input.",
         layer=kind,
         reason=Obstacle.NO_GRAPH,
         cause=f"Its forward keeps {kept} from call to call." if kept else "Its forward draws random numbers.",
