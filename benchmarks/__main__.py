@@ -37,7 +37,7 @@ PARTS = ("speed", "large", "latency", "recovery", "two", "others")
 def main(
     parts: Annotated[list[str] | None, typer.Argument(help=f"Which measurements: {', '.join(PARTS)}.")] = None,
     scale: Annotated[float, typer.Option(help="Of all numbers of events; 0.1 for a first look.")] = 1.0,
-    repeats: Annotated[int, typer.Option(help="Runs of each; medians are told.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Runs of each; medians are printed.")] = 3,
     directory: Annotated[Path | None, typer.Option(help="Where topics and states lie meanwhile.")] = None,
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("benchmarks/results"),
 ) -> None:

@@ -1,4 +1,4 @@
-"""A kill and the way back from it: SIGKILL under load, a new start at once, and when what came back.
+"""A kill and the recovery from it: SIGKILL under load, a new start at once, and when what came back.
 
 planned -> killed (and started again) -> answering -> caught up
 """
@@ -60,7 +60,7 @@ class Kill:
         figures.happened("started again", "yellow")
 
     def see(self, process: ProcessorProcess, tail: Tail, figures: Figures) -> None:
-        """Looks how far the way back has come."""
+        """Looks how far the recovery has come."""
         assert self.killed_at is not None
         # Predictions that were committed before the kill may still come in: the time of writing tells the new ones.
         if self.answering_seconds is None and tail.newest_ms > self.killed_at_ms:
@@ -69,11 +69,11 @@ class Kill:
         if self.answering_seconds is not None and figures.lag < self.rate * _CAUGHT_UP_SECONDS:
             self.caught_up_seconds = time.monotonic() - self.killed_at
             figures.happened(f"caught up {self.caught_up_seconds:.1f} s after the kill", "green")
-            figures.happened(_way_back(process), "dim")
+            figures.happened(_recovery_of(process), "dim")
             figures.steady = True
 
 
-def _way_back(process: ProcessorProcess) -> str:
+def _recovery_of(process: ProcessorProcess) -> str:
     """What the process logs about its recovery."""
     lines = process.events()
     restored = sum(line["records"] for line in lines if line.get("event") == "restored")

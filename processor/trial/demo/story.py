@@ -190,7 +190,7 @@ class _Story:
 
 
 def _bound(kills: list[Kill], events: int) -> float:
-    """How many events may be sent: a load that ended before a process is back would show nothing of its way back."""
+    """How many events may be sent: a load that ended before a process is back would show nothing of its recovery."""
     for kill, share in zip(kills, _LOAD_WAITS_AT, strict=True):
         if not kill.over:
             return share * events

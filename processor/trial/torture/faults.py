@@ -80,10 +80,10 @@ def _kill_in_commit(scene: Scene, one: Round) -> None:
     scene.start(member)
 
 
-def _kill_on_the_way_back(scene: Scene, one: Round) -> None:
+def _kill_in_recovery(scene: Scene, one: Round) -> None:
     """All are killed, so that the one that comes back first has all partitions to bring back; then it is killed again.
 
-    Once it is ready its way back is over.
+    Once it is ready, its recovery is over.
     """
     member = _target(scene, one)
     scene.kill(*scene.members)
@@ -255,9 +255,9 @@ _DO: Final[dict[str, Fault]] = {
     "kill": _kill,
     "kill-all": _kill_all,
     "kill-in-commit": _kill_in_commit,
-    "kill-on-the-way-back": _kill_on_the_way_back,
-    "kill-in-restore": _kill_on_the_way_back,
-    "kill-in-replay": _kill_on_the_way_back,
+    "kill-in-recovery": _kill_in_recovery,
+    "kill-in-restore": _kill_in_recovery,
+    "kill-in-replay": _kill_in_recovery,
     "kill-while-leaving": _kill_while_leaving,
     "disk-deleted": _disk_deleted,
     "disk-damaged": _disk_damaged,

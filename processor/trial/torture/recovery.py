@@ -75,7 +75,7 @@ class Recovery:
         self.at, self.ends, self.seconds = at, busy(ends), None
 
     def see(self, answered: Answered, now: float) -> None:
-        """Looks how far the way back has come."""
+        """Looks how far the recovery has come."""
         if self.at is None or self.seconds is not None:
             return
         if all(answered.offsets.get(number, -1) >= end for number, end in self.ends.items()):

@@ -21,7 +21,7 @@ TABLE: Final = {
     "kill": "SIGKILL at any moment",
     "kill-all": "SIGKILL of all processes at once",
     "kill-in-commit": "SIGKILL in the middle of a commit",
-    "kill-on-the-way-back": "SIGKILL of all, and once more on the way back",
+    "kill-in-recovery": "SIGKILL of all, and once more during the recovery",
     "kill-in-restore": "SIGKILL of all, a disk lost, and once more during the restore",
     "kill-in-replay": "SIGKILL of all, and once more during the replay",
     "kill-while-leaving": "SIGKILL while partitions leave",
@@ -40,12 +40,12 @@ TABLE: Final = {
 BEGINNING: Final = "assign.started"
 """The failpoint that a group passes once in its life: it is killed there before the first round."""
 
-DECK: Final = (*TABLE, "kill-in-commit", "kill-on-the-way-back")
+DECK: Final = (*TABLE, "kill-in-commit", "kill-in-recovery")
 
-_WAY_BACK: Final = tuple(name for name in ASSIGN if name not in (BEGINNING, "assign.restoring", "assign.replaying"))
+_RECOVERY: Final = tuple(name for name in ASSIGN if name not in (BEGINNING, "assign.restoring", "assign.replaying"))
 _POINTS: Final = {
     "kill-in-commit": COMMIT,
-    "kill-on-the-way-back": _WAY_BACK,
+    "kill-in-recovery": _RECOVERY,
     "kill-in-restore": ("assign.restoring",),
     "kill-in-replay": ("assign.replaying",),
     "kill-while-leaving": REVOKE,
@@ -53,6 +53,8 @@ _POINTS: Final = {
 }
 _MOST_HITS: Final = {"kill-in-commit": 25, "transaction-timeout": 10}  # of a failpoint that is passed again and again
 _SEEDS: Final = 1 << 32
+_FORMER: Final = {"kill-in-recovery": "kill-on-the-way-back"}
+"""Fault -> its former name: a seed draws for ever what it drew when its summary was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,9 @@ def schedule(seed: int, rounds: int, processes: int, only: Sequence[str] = ()) -
     unknown = [name for name in only if name not in TABLE]
     if unknown:
         raise ConfigError(f"There is no fault {unknown[0]!r}.", "", f"There are {', '.join(TABLE)}.")
-    # The former word for faults: a seed draws for ever what it drew when its summary was published.
+    # The former word for faults, too.
     deck = _deck(f"{seed} afflictions", [name for name in DECK if not only or name in only])
-    points = {name: _deck(f"{seed} {name}", names) for name, names in _POINTS.items()}
+    points = {name: _deck(f"{seed} {_FORMER.get(name, name)}", names) for name, names in _POINTS.items()}
     drawn = []
     for number in range(1, rounds + 1):
         fault, random = next(deck), Random(f"{seed} {number}")
