@@ -11,7 +11,7 @@ import typer
 
 from processor.cli import broker, demonstration, models, resetting, running, settings, torture, watching
 from processor.cli.failing import RefusingGroup
-from processor.cli.output import flush_answers, prepare_streams
+from processor.cli.output import flush_results, prepare_streams
 from processor.version import __version__
 
 __all__ = ["app", "main"]
@@ -60,4 +60,4 @@ def main() -> None:
     try:
         app(prog_name="processor")
     finally:
-        flush_answers()
+        flush_results()

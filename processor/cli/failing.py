@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from processor.cli.output import errors, forget_answers, print_failure, wants_json
+from processor.cli.output import errors, forget_results, print_failure, wants_json
 from processor.errors import ConfigError, ProcessorError
 from processor.extras import missing_extra
 
@@ -30,8 +30,8 @@ class RefusingGroup(TyperGroup):
             return super().invoke(ctx)
         except ProcessorError as error:
             self._refuse(ctx, error)
-        except BrokenPipeError:  # the reader of the answers has gone: `| head`
-            forget_answers()
+        except BrokenPipeError:  # the reader of the results has gone: `| head`
+            forget_results()
             raise typer.Exit(0) from None
         except Exception as error:
             if isinstance(error, ImportError) and (missing := missing_extra(error)):

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from processor.cli.again import convert_again
 from processor.cli.failing import tell
-from processor.cli.output import Json, answers, errors, print_json, progress
+from processor.cli.output import Json, errors, print_json, progress, results
 from processor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def info(
     if as_json:
         print_json(describe(artifact))
     else:
-        render(artifact, answers())
+        render(artifact, results())
 
 
 def say_what_runs(imports: list[str] | None) -> None:
@@ -276,4 +276,4 @@ def _show(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        report.render(answers())
+        report.render(results())

@@ -37,15 +37,15 @@ _PIPED_WIDTH: Final = 400
 """Columns of a report that no terminal shows: nothing of it is cut for the width of a screen."""
 
 
-def answers() -> Console:
+def results() -> Console:
     """The console of reports. Made when asked for: the streams of a test are others than those of the import."""
-    return _Answers(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    return _Results(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
-class _Answers(Console):
+class _Results(Console):
     def on_broken_pipe(self) -> None:
         """The reader has closed the pipe (`| head`): that is no error, and there is nothing more to print."""
-        forget_answers()
+        forget_results()
         raise SystemExit(0)
 
 
@@ -103,15 +103,15 @@ def prepare_streams() -> None:
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def flush_answers() -> None:
-    """What is left of the answers, out of the process. A reader that has gone (`| head`) is no error."""
+def flush_results() -> None:
+    """What is left of the results, out of the process. A reader that has gone (`| head`) is no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        forget_answers()
+        forget_results()
 
 
-def forget_answers() -> None:
+def forget_results() -> None:
     """Sends standard output nowhere, so that its end raises nothing."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

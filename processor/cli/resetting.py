@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from processor.cli.failing import INTERRUPTED
-from processor.cli.output import Json, answers, errors, print_json, progress
+from processor.cli.output import Json, errors, print_json, progress, results
 from processor.cli.settings import File, Overrides, load
 from processor.errors import ConfigError
 
@@ -54,7 +54,7 @@ def reset(
     with progress() as tell:
         planned = plan_reset(settings, way, tell)
     if not as_json:
-        planned.render(answers())
+        planned.render(results())
     if dry_run:
         if as_json:
             print_json(planned.to_dict())
@@ -67,7 +67,7 @@ def reset(
         print_json(done.to_dict())
     else:
         states = f"{done.emptied} state{'' if done.emptied == 1 else 's'}"
-        answers().print(f"Done: {states} emptied. Start the processor.", markup=False, highlight=False, soft_wrap=True)
+        results().print(f"Done: {states} emptied. Start the processor.", markup=False, highlight=False, soft_wrap=True)
 
 
 def _way(asked: dict[str, bool]) -> Way:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from processor.cli.failing import fields
-from processor.cli.output import Json, answers, print_json
+from processor.cli.output import Json, print_json, results
 from processor.cli.settings import File, Overrides, load
 from processor.errors import ConfigError, ProcessorError
 
@@ -105,7 +105,7 @@ def check(
     if as_json:
         print_json({"exit_code": code, "findings": [finding.to_dict() for finding in findings]})
     else:
-        preflight.render(findings, answers())
+        preflight.render(findings, results())
     raise typer.Exit(code)
 
 
@@ -138,7 +138,7 @@ def _show_topics(plan: TopicPlan, as_json: bool) -> None:
     if as_json:
         print_json(plan.to_dict())
     else:
-        plan.render(answers())
+        plan.render(results())
     if plan.wrong:  # there, and not as the processor needs it: only a human can mend that
         raise typer.Exit(ConfigError.exit_code)
 

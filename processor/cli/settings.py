@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from processor.cli.output import Json, answers, print_json
+from processor.cli.output import Json, print_json, results
 
 if TYPE_CHECKING:
     from processor.config import Loaded
@@ -56,7 +56,7 @@ def show(file: File = None, overrides: Overrides = None, as_json: Json = False) 
         document = {f"{row.table}.{row.name}": {"value": row.value, "origin": row.origin} for row in rows}
         print_json({"file": str(loaded.file) if loaded.file else None, "settings": document})
         return
-    console = answers()
+    console = results()
     texts = {row: f"{toml_key(row.name)} = {toml_value(row.value)}" for row in rows}
     width = min(60, max(map(len, texts.values())))
     for table, members in groupby(rows, key=lambda row: row.table):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from processor.cli.output import Json, answers, print_json
+from processor.cli.output import Json, print_json, results
 from processor.cli.settings import File  # noqa: TC001 - typer reads it
 from processor.runtime.health import address, ask, check
 
@@ -56,7 +56,7 @@ def top(
     if as_json:
         print_json(document(first, second))
         return
-    console = answers()
+    console = results()
     if once or not console.is_terminal:
         console.print(picture(first, second))
         return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from processor.types import BoolArray, Features, Float32Array, TensorSpec
 
     Given = ArrayLike | Mapping[str, ArrayLike]
-    Answers = NDArray[Any] | dict[str, NDArray[Any]]
+    Outputs = NDArray[Any] | dict[str, NDArray[Any]]
 
 
 def load(directory: str | os.PathLike[str]) -> Stepper:
@@ -88,7 +88,7 @@ class Stepper:
             raise ValueError(f"rows is {rows}; expected 0 or more")
         return self.engine.initial_state(rows)
 
-    def step(self, features: Given, state: Float32Array) -> tuple[Answers, Float32Array]:
+    def step(self, features: Given, state: Float32Array) -> tuple[Outputs, Float32Array]:
         """Steps each row by one sample; changes neither argument.
 
         `features`: [rows, *sample shape] (or a dict of them); `state`: float32[rows, D], as `initial_state` or an
@@ -103,7 +103,7 @@ class Stepper:
         outputs, new_state = self.engine.step(columns, checked)
         return self._bare(outputs), new_state
 
-    def run(self, sequences: Given) -> Answers:
+    def run(self, sequences: Given) -> Outputs:
         """What the model predicts after each sample of whole sequences, each from the initial state.
 
         `sequences`: [rows, T, *sample shape] (or a dict of them; [rows, *shape] for an input that is static). Returns
@@ -114,7 +114,7 @@ class Stepper:
         """
         return self.advance(sequences, None)[0]
 
-    def advance(self, sequences: Given, state: Float32Array | None) -> tuple[Answers, Float32Array]:
+    def advance(self, sequences: Given, state: Float32Array | None) -> tuple[Outputs, Float32Array]:
         """The same from given states (None: the initial one), and the states after the last sample.
 
         With the predictions thrown away, it is the burn-in of a state from a recorded sequence.
@@ -176,7 +176,7 @@ class Stepper:
         """bool[rows]: was the prediction that came with each row's state the trained model's own?"""
         return self.engine.warm(self._checked_state(state))
 
-    def _bare(self, outputs: dict[str, NDArray[Any]]) -> Answers:
+    def _bare(self, outputs: dict[str, NDArray[Any]]) -> Outputs:
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def _checked_state(self, state: Float32Array) -> Float32Array:

@@ -149,7 +149,7 @@ class Rule:
         return ()
 
     def step(self, call: Call, inputs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The answer to one sample: [B, *sample shape] each -> the outputs, and the pieces after it.
+        """The step of one sample: [B, *sample shape] each -> the outputs, and the pieces after it.
 
         No batch row may see another, and nothing may be remembered but in the pieces.
         """
