@@ -15,14 +15,14 @@ from protocol.stand_ins import replaced
 
 HISTORIES: Final = 50 * int(os.environ.get("HISTORIES", "12"))
 CAUGHT_HERE: Final = (
-    "replay_from_is_the_place",
-    "bucket_has_its_closing_place",
+    "replay_from_is_the_cursor",
+    "bucket_has_its_closing_cursor",
     "stepped_again_joins_again",
     "stamp_is_forgotten",
     "stamp_drops_the_stream_time",
     "freed_slots_stay_in_their_bucket",
     "dirty_slots_are_evicted",
-    "replay_commits_its_place",
+    "replay_commits_its_cursor",
 )
 
 

@@ -27,7 +27,7 @@ def test_every_phase_can_be_left_and_only_the_last_is_the_end() -> None:
     assert not MOVES[Phase.CLOSED]
 
 
-def test_a_replay_commits_the_old_offset_and_never_its_own_place() -> None:
+def test_a_replay_commits_the_old_offset_and_never_its_own_cursor() -> None:
     partition = Partition(0)
     partition.cursor, partition.publish_from = Cursor(10), 25
     assert partition.committable == 25

@@ -65,7 +65,7 @@ def changelog_outside_of_the_transaction() -> Mutation:
 
 
 @mutant("A commit during a replay sends the old committed offset.", "crashes")
-def replay_commits_its_place() -> Mutation:
+def replay_commits_its_cursor() -> Mutation:
     return {"processor.recovery.partition.Partition.committable": property(lambda self: self.cursor.offset)}
 
 

@@ -15,7 +15,7 @@ _see_replays = Assignment.see_replays  # an original: while a mutant is in its p
 
 
 @mutant("A cursor follows the end that the reader has reached, never the high watermark.", "ends")
-def places_pass_open_transactions() -> Mutation:
+def cursors_pass_open_transactions() -> Mutation:
     def see(self: Any, now: float, ends: Mapping[int, int] | None = None) -> None:
         kafka = running().world.kafka
         _see_replays(self, now, {number: kafka.log(INPUT, number).end for number in ends or {}})
@@ -32,6 +32,6 @@ def ends_outlive_a_rewind() -> Mutation:
 
 
 @mutant("A cursor follows the input's end past markers and aborted records.", "ends")
-def markers_hold_places_back() -> Mutation:
+def markers_hold_cursors_back() -> Mutation:
     """As long as no event comes behind them."""
     return {"processor.recovery.partition.Partition.pass_end": lambda self: None}

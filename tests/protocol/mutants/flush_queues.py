@@ -20,7 +20,7 @@ _wheel_join = FlushQueue.join
 
 
 @mutant("`replay_from` is the cursor of the oldest bucket that still holds a dirty slot.", "crashes")
-def replay_from_is_the_place() -> Mutation:
+def replay_from_is_the_cursor() -> Mutation:
     return {"processor.state.flush_queue.FlushQueue.replay_from": lambda self, partition, cursor, written: cursor}
 
 
@@ -76,7 +76,7 @@ def freed_slots_stay_in_their_bucket() -> Mutation:
 
 
 @mutant("A bucket has the partitions' cursors at its opening.", "replays")
-def bucket_has_its_closing_place() -> Mutation:
+def bucket_has_its_closing_cursor() -> Mutation:
     """Where the partition stands when the bucket is closed, not where it stood when it was opened."""
 
     def turn(self: Any, now: float, cursors: Any) -> None:

@@ -114,7 +114,7 @@ def _entries(change: Any) -> Mutation:
 
 
 @mutant("The stream time of a checkpoint is that at `replay_from`, not that of the partition's cursor.", "times")
-def stream_time_of_the_place() -> Mutation:
+def stream_time_of_the_cursor() -> Mutation:
     """The checkpoint has the stream time at the partition's own cursor, not at `replay_from`."""
 
     def checkpoint(self: Any, partition: Any, replay: Cursor) -> Checkpoint:

@@ -54,7 +54,7 @@ def swept_before_replay_from_has_passed() -> Mutation:
 
 
 @mutant("Idle, for the sweeper, is by the stream time at `replay_from`.", "sweeps")
-def swept_by_the_stream_time_of_the_place() -> Mutation:
+def swept_by_the_stream_time_of_the_cursor() -> Mutation:
     return _swept(
         lambda self, partition, checkpoint, records, arena, keys: (
             _is_absent(self, partition.cursor.stream_time, records)
