@@ -187,7 +187,7 @@ def test_an_idempotent_producer_that_dies_of_a_delivery_says_so(kafka: EmbeddedK
 
 
 @pytest.mark.parametrize("api", ["JoinGroup", "SyncGroup", "Heartbeat"])
-def test_a_static_member_whose_place_was_taken_says_so_and_does_not_wait_for_ever(
+def test_a_static_member_whose_name_was_taken_ends_and_does_not_wait_for_ever(
     kafka: EmbeddedKafka, settings: Settings, api: str
 ) -> None:
     with Proxy(kafka.bootstrap_servers, [Fault(api, "error", code=FENCED_INSTANCE_ID)]) as proxy:

@@ -169,7 +169,9 @@ def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., Deployment])
         assert offsets == sorted(set(offsets))
 
 
-def test_what_is_too_large_for_a_topic_is_told_and_the_rest_goes_on(made: Callable[..., Deployment]) -> None:
+def test_what_is_too_large_for_a_topic_becomes_a_dead_letter_and_the_rest_goes_on(
+    made: Callable[..., Deployment],
+) -> None:
     """Keys of a mebibyte, values of several, and a prediction whose topic takes less than its key."""
     deployment = made("large", **{"max.message.bytes": str(8 * MIB)})
     deployment.kafka.create_topic(deployment.output, partitions=PARTITIONS, config={"max.message.bytes": "2000"})

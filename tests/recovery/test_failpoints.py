@@ -41,7 +41,7 @@ def test_killed_while_a_new_group_begins(deployment: Deployment, reference: tupl
 
 
 @pytest.mark.parametrize("point", SECOND_START)
-def test_killed_on_the_way_back(deployment: Deployment, reference: tuple[Topic, Topic], point: str) -> None:
+def test_killed_in_a_recovery(deployment: Deployment, reference: tuple[Topic, Topic], point: str) -> None:
     """The first crash leaves something to restore (its disk is behind) and to replay; the second comes on the way."""
     process = deployment.process().start("commit.committed=kill@5")
     assert process.wait_exit() == KILLED, process.log()[-3000:]

@@ -68,7 +68,7 @@ def test_offsets_were_moved_and_are_set_again_and_then_expire(
     deployment.must_equal(reference)
 
 
-def test_a_gap_that_was_accepted_is_counted_and_the_rest_is_answered_once(
+def test_a_gap_that_was_accepted_is_counted_and_the_rest_is_predicted_once(
     deployment: ResetDeployment, topic: Callable[..., str]
 ) -> None:
     deployment.input = topic("input", partitions=PARTITIONS)
@@ -109,7 +109,7 @@ def configure(deployment: ResetDeployment, **config: str) -> None:
         future.result()
 
 
-def test_a_compacted_input_is_answered_where_every_commit_writes_what_it_changed(
+def test_a_compacted_input_is_predicted_where_every_commit_writes_what_it_changed(
     deployment: ResetDeployment, topic: Callable[..., str], truth: Any
 ) -> None:
     """What is compacted away has been answered before, and is in the states. Otherwise such an input is refused."""
@@ -171,7 +171,7 @@ class Upstream:
         self.producer.abort_transaction(30)
 
 
-def test_of_an_input_in_transactions_only_what_was_committed_is_answered(
+def test_of_an_input_in_transactions_only_what_was_committed_is_predicted(
     deployment: ResetDeployment, topic: Callable[..., str], truth: Any
 ) -> None:
     """Aborted events would change states; one transaction is open while the processor waits before it."""
@@ -196,7 +196,7 @@ def test_of_an_input_in_transactions_only_what_was_committed_is_answered(
     deployment.must_be_right(deployment.published(), START, truth)
 
 
-def test_a_group_that_has_answered_everything_starts_again_although_retention_has_emptied_the_input(
+def test_a_group_that_has_processed_everything_starts_again_although_retention_has_emptied_the_input(
     deployment: ResetDeployment, topic: Callable[..., str]
 ) -> None:
     """Behind the last event lie markers and aborted records: place, offset and lag pass them, by one commit in all."""

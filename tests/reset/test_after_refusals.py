@@ -32,7 +32,7 @@ def killed_with_much_to_replay(deployment: ResetDeployment) -> ProcessorProcess:
     return process
 
 
-def test_a_lost_changelog_is_made_again_by_a_rebuild_and_stores_elsewhere_are_not_trusted(
+def test_a_lost_changelog_is_recreated_by_a_rebuild_and_stores_elsewhere_are_not_trusted(
     deployment: ResetDeployment, undisturbed: Published
 ) -> None:
     """`two` has a store of the lost changelog, and its mark lies below the new one's end: by its offset it would do."""
@@ -56,7 +56,7 @@ def test_a_lost_changelog_is_made_again_by_a_rebuild_and_stores_elsewhere_are_no
     deployment.must_be(undisturbed, deployment.published())
 
 
-def test_a_lost_changelog_and_lost_stores_are_made_again_by_a_rebuild(
+def test_a_lost_changelog_and_lost_stores_are_recreated_by_a_rebuild(
     deployment: ResetDeployment, undisturbed: Published
 ) -> None:
     process = deployment.process()
@@ -101,7 +101,7 @@ def test_offsets_were_moved_on_and_back(deployment: ResetDeployment, undisturbed
     deployment.must_be(from_offsets(undisturbed, back), deployment.since(before))
 
 
-def test_the_input_was_made_anew(deployment: ResetDeployment, topic: Callable[..., str], reset_truth: Any) -> None:
+def test_the_input_was_recreated(deployment: ResetDeployment, topic: Callable[..., str], reset_truth: Any) -> None:
     """And `--to-end`, on the way."""
     deployment.input = fill(deployment.kafka, topic("input", partitions=PARTITIONS), 2_000)
     process = deployment.process().start()
