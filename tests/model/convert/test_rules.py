@@ -202,7 +202,7 @@ class TestARuleOfOnesOwn:
         with pytest.raises(ConversionRefused, match="'sum'") as caught:
             processor.convert(self.model(), tmp_path / "a")
         assert caught.value.reason is Obstacle.CUSTOM_CODE
-        assert any("register a rule" in remedy for remedy in caught.value.remedies)
+        assert any("Register a rule" in remedy for remedy in caught.value.remedies)
 
     @pytest.mark.parametrize("wrong", [0.0, 1e-3])
     def test_with_one_the_certificate_judges_it(
