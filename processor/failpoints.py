@@ -57,7 +57,7 @@ RESET: Final = (
     "reset.wiped",  # the stores of this machine are gone
     "reset.emptying",  # after each commit of deletions
     "reset.emptied",  # no state is left in the changelog
-    "reset.placed",  # at_least_once alone: the group's offsets are set, the checkpoints are not
+    "reset.offsets",  # at_least_once alone: the group's offsets are set, the checkpoints are not
     "reset.done",  # after the checkpoints
 )
 NAMES: Final = COMMIT + ASSIGN + REVOKE + RESET

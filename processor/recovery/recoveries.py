@@ -199,7 +199,7 @@ class Recoveries:
             _LOG.info("overtaken", partition=restore.partition)
             self.start(recovery.partition, recovery.began)
             return
-        self._place(recovery.partition, recovery.point, facts)
+        self._resume(recovery.partition, recovery.point, facts)
 
     def _facts(self, partition: Partition, committed: int | None) -> ResumeFacts:
         number, identity, policy = partition.number, self.identity, self.policy
@@ -227,7 +227,7 @@ class Recoveries:
         """
         return self.admin.high_watermarks(self.reader.topic, [restore.partition])[restore.partition] > restore.target
 
-    def _place(self, partition: Partition, point: ResumePoint, facts: ResumeFacts) -> None:
+    def _resume(self, partition: Partition, point: ResumePoint, facts: ResumeFacts) -> None:
         partition.persisted = facts.checkpoint
         partition.cursor = Cursor(point.replay_from, point.stream_time)
         partition.publish_from, partition.under_former_rules = point.publish_from, point.under_former_rules

@@ -109,7 +109,7 @@ def apply_reset(settings: Settings, shown: Reset, progress: Progress = _silent) 
         work.begin()
         work.wipe(directory)
         emptied = work.empty(ChangelogReader(reader_properties(settings), now.changelog, facts.changelog.topic_id))
-        work.place()
+        work.set_offsets()
         return now.as_done(emptied)
 
 
@@ -161,15 +161,15 @@ class _Work:
     progress: Progress
 
     @property
-    def _places(self) -> dict[int, int]:
-        return {part.partition: part.place for part in self.now.partitions}
+    def _offsets(self) -> dict[int, int]:
+        return {part.partition: part.stands_at for part in self.now.partitions}
 
     def begin(self) -> None:
-        """2. From here on, `run` refuses. The place is kept, for a second reset that goes another way."""
+        """2. From here on, `run` refuses. The offsets are kept, for a second reset that goes another way."""
         for part in self.now.partitions:
-            checkpoint = self._checkpoint(part.place, part.place, part.place_topic_id, resetting=True)
+            checkpoint = self._checkpoint(part.stands_at, part.stands_at, part.stands_at_topic_id, resetting=True)
             self.writing.send(part.partition, [CHECKPOINT_KEY], [checkpoint])
-        self.writing.commit(self._places)
+        self.writing.commit(self._offsets)
         failpoint("reset.begun")
 
     def wipe(self, directory: StateDirectory | None) -> None:
@@ -202,18 +202,18 @@ class _Work:
             some = keys[start : start + _AT_ONCE]
             self.group.look()
             self.writing.send(number, some, [None] * len(some))
-            self.writing.commit(self._places)
+            self.writing.commit(self._offsets)
             failpoint("reset.emptying")
         return len(keys)
 
-    def place(self) -> None:
+    def set_offsets(self) -> None:
         """5."""
         self.group.look()
         parts = self.now.partitions
         checkpoints = {
             part.partition: self._checkpoint(part.replay_from, part.after, self.identity.topic_id) for part in parts
         }
-        self.writing.place(checkpoints, {part.partition: part.after for part in parts})
+        self.writing.set_offsets(checkpoints, {part.partition: part.after for part in parts})
         failpoint("reset.done")
 
     def _checkpoint(self, replay_from: int, committed: int, topic_id: str, *, resetting: bool = False) -> bytes:

@@ -36,7 +36,7 @@ class Way(StrEnum):
     REBUILD = "rebuild"
 
     @property
-    def keeps_the_place(self) -> bool:
+    def keeps_the_offset(self) -> bool:
         return self in (Way.HERE, Way.REBUILD)
 
 
@@ -55,8 +55,8 @@ class PartitionReset:
 
     partition: int
     committed: int | None  # the group's offset; None where it has none
-    place: int  # where the group stands: its offset, else its checkpoint's, else the partition's beginning
-    place_topic_id: str  # of the input topic that the place speaks of
+    stands_at: int  # where the group stands: its offset, else its checkpoint's, else the partition's beginning
+    stands_at_topic_id: str  # of the input topic that `stands_at` speaks of
     after: int  # the group's offset then: what lies at or above it is published
     replay_from: int  # what lies between here and `after` is stepped without publishing
     changelog_offsets: int  # the changelog holds at most so many records
@@ -143,21 +143,21 @@ def look(settings: Settings, way: Way, facts: Topology, admin: Admin) -> Reset:
     end = admin.high_watermarks(facts.input.name, numbers)
     has_store = {number: (settings.state.directory / f"partition-{number}").exists() for number in numbers}
     has_begun = bool(checkpoints) or any(offset is not None for offset in committed.values())
-    if not has_begun and (way.keeps_the_place or not any(has_store.values())):
+    if not has_begun and (way.keeps_the_offset or not any(has_store.values())):
         raise _unknown_group(settings, has_store=any(has_store.values()))
     parts = []
     for number in numbers:
         checkpoint = checkpoints.get(number)
-        # A partition without a place has come to the topic later than the others, or was about to be begun.
-        place = _place(committed[number], checkpoint, first[number])
-        if way.keeps_the_place:
-            _check_place(number, place, end[number], checkpoint, facts.input.topic_id)
-        after = {Way.TO_START: first[number], Way.TO_END: end[number]}.get(way, max(place, first[number]))
+        # A partition without offset and checkpoint came to the topic later than the others, or was about to be begun.
+        stands_at = _stands_at(committed[number], checkpoint, first[number])
+        if way.keeps_the_offset:
+            _check_stands_at(number, stands_at, end[number], checkpoint, facts.input.topic_id)
+        after = {Way.TO_START: first[number], Way.TO_END: end[number]}.get(way, max(stands_at, first[number]))
         part = PartitionReset(
             partition=number,
             committed=committed[number],
-            place=place,
-            place_topic_id=checkpoint.topic_id if checkpoint else facts.input.topic_id,
+            stands_at=stands_at,
+            stands_at_topic_id=checkpoint.topic_id if checkpoint else facts.input.topic_id,
             after=after,
             replay_from=first[number] if way is Way.REBUILD else after,
             changelog_offsets=ends[number] - lows[number],
@@ -175,19 +175,20 @@ def _readable(records: Mapping[int, bytes]) -> Iterator[tuple[int, Checkpoint]]:
             yield number, Checkpoint.from_bytes(record)
 
 
-def _place(committed: int | None, checkpoint: Checkpoint | None, begin: int) -> int:
+def _stands_at(committed: int | None, checkpoint: Checkpoint | None, begin: int) -> int:
     if committed is not None:
         return committed
     return checkpoint.committed if checkpoint else begin
 
 
-def _check_place(number: int, place: int, end: int, checkpoint: Checkpoint | None, topic_id: str) -> None:
+def _check_stands_at(number: int, stands_at: int, end: int, checkpoint: Checkpoint | None, topic_id: str) -> None:
     """`--here` keeps an offset: that of another topic does not count."""
     of_another = checkpoint is not None and checkpoint.topic_id != topic_id
-    if of_another or place > end:
+    if of_another or stands_at > end:
         raise Incompatible(
             f"The group's offset in partition {number} is not one of this input topic.",
-            f"The topic was recreated, or somebody moved the group: it stands at {place}, and the topic ends at {end}.",
+            "The topic was recreated, or somebody moved the group: "
+            f"it stands at {stands_at}, and the topic ends at {end}.",
             "`processor reset --to-start` begins at the new topic's beginning, `processor reset --to-end` at its end.",
         )
 
@@ -211,9 +212,9 @@ def _remarks(
     remarks = []
     if all(part.committed is None for part in parts):
         remarks.append("The group has no offsets: they have expired, or kafka.group_id is not the one that ran.")
-    gone = [part for part in parts if way.keeps_the_place and part.place < first[part.partition]]
+    gone = [part for part in parts if way.keeps_the_offset and part.stands_at < first[part.partition]]
     if gone:
-        events = sum(first[part.partition] - part.place for part in gone)
+        events = sum(first[part.partition] - part.stands_at for part in gone)
         remarks.append(
             f"{events} offsets that the group has not reached are no longer in the input: they never get a prediction."
         )
@@ -227,7 +228,7 @@ def _remarks(
         if "compact" in facts.input.cleanup_policy:
             remarks.append("The input is compacted: what compaction has removed is not in the states.")
     if way is Way.TO_END:
-        unanswered = sum(max(0, part.after - part.place) for part in parts)
+        unanswered = sum(max(0, part.after - part.stands_at) for part in parts)
         if unanswered:
             remarks.append(
                 f"{unanswered} offsets between the group's offset and the input's end never get a prediction."

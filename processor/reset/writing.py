@@ -20,10 +20,10 @@ class Writing(Protocol):
     def send(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Sends records to a partition of the changelog."""
 
-    def commit(self, places: Mapping[int, int]) -> None:
-        """What was sent is there. places: where the group stands, and stays."""
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """What was sent is there. offsets: where the group stands, and stays."""
 
-    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+    def set_offsets(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
         """Puts the group where it goes on from, with the checkpoints that say so."""
 
 
@@ -38,14 +38,14 @@ class Transactions:
         """See Writing."""
         self._producer.send(self._topic, partition, keys, values)
 
-    def commit(self, places: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int]) -> None:
         """See Writing."""
         # As in any commit: who joins the group after these offsets were taken must find the records below its end.
         self._producer.flush()
-        self._producer.send_offsets(self._group.topic_partitions(places), self._group.metadata())
+        self._producer.send_offsets(self._group.topic_partitions(offsets), self._group.metadata())
         self._producer.commit()
 
-    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+    def set_offsets(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
         """See Writing. One transaction: all of it or nothing."""
         for number, checkpoint in checkpoints.items():
             self.send(number, [CHECKPOINT_KEY], [checkpoint])
@@ -63,14 +63,14 @@ class Untransacted:
         """See Writing."""
         self._producer.send(self._topic, partition, keys, values)
 
-    def commit(self, places: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int]) -> None:
         """See Writing. The group's offsets stay as they are."""
         self._producer.flush()
 
-    def place(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
+    def set_offsets(self, checkpoints: Mapping[int, bytes], offsets: Mapping[int, int]) -> None:
         """See Writing. The offsets first: until a partition has its checkpoint, `run` refuses it."""
         self._group.commit(offsets)
-        failpoint("reset.placed")
+        failpoint("reset.offsets")
         for number, checkpoint in checkpoints.items():
             self.send(number, [CHECKPOINT_KEY], [checkpoint])
         self._producer.flush()

@@ -22,7 +22,7 @@ AGAIN = "the same `processor reset` again"
 START = dict.fromkeys(range(PARTITIONS), 0)
 KILLED_AT = {
     "exactly_once": ["reset.held", "reset.begun", "reset.wiped", "reset.emptying", "reset.emptied"],
-    "at_least_once": ["reset.placed"],
+    "at_least_once": ["reset.offsets"],
 }
 
 
@@ -134,7 +134,7 @@ def test_killed_anywhere_it_is_typed_again(deployment: ResetDeployment, undistur
     for point in KILLED_AT[guarantee]:
         killed = deployment.reset(process, "--rebuild", "--yes", armed=f"{point}=kill")
         assert killed.returncode == KILLED, point + killed.stderr
-        if point in ("reset.begun", "reset.emptied", "reset.placed"):
+        if point in ("reset.begun", "reset.emptied", "reset.offsets"):
             deployment.refused(process, UNFINISHED, AGAIN)
         deployment.wait_empty()
     killed = deployment.reset(process, "--rebuild", "--yes", armed="reset.done=kill")

@@ -20,7 +20,7 @@ from protocol.mutants.table import Mutation, mutant
 from protocol.stand_ins import running
 
 # Originals: while a mutant is in its place, a name of the module gives the mutant.
-_place = Recoveries._place
+_resume = Recoveries._resume
 _fill = Arena._fill
 _init_restore = Restore.__init__
 _step = Pipeline.step
@@ -66,11 +66,11 @@ def unstable_offsets_are_taken() -> Mutation:
 
 @mutant("The committed offset is asked for at every recovery, never remembered.", "aborts")
 def publish_from_is_remembered() -> Mutation:
-    def place(self: Any, partition: Any, *arguments: Any) -> None:
+    def resume(self: Any, partition: Any, *arguments: Any) -> None:
         remembered = getattr(self.consumer, "remembered", {})
         self.consumer.remembered = remembered
         known = max(partition.publish_from, remembered.get(partition, 0))
-        _place(self, partition, *arguments)
+        _resume(self, partition, *arguments)
         if known:
             partition.publish_from = known
         remembered[partition] = partition.publish_from
@@ -83,7 +83,7 @@ def publish_from_is_remembered() -> Mutation:
 
     original = ExactlyOnce.commit
     return {
-        "processor.recovery.recoveries.Recoveries._place": place,
+        "processor.recovery.recoveries.Recoveries._resume": resume,
         "processor.recovery.commit.ExactlyOnce.commit": commit_and_remember,
     }
 
