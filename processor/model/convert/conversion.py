@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from processor.errors import ConfigError
 from processor.model.artifact import Artifact, Golden, load_artifact, refuse_another_model, write_artifact
-from processor.model.convert.beyond import apart, trained_length
+from processor.model.convert.after_length import apart, trained_length
 from processor.model.convert.budget import DEFAULT, Budget, budget_of, sample_bytes
 from processor.model.convert.certificate import Certificate, certify
 from processor.model.convert.flat import untouched

@@ -1,4 +1,4 @@
-"""What comes after sample N, where a model's input is of N samples: each mode has another answer to that.
+"""What comes after sample N, where a model's input is of N samples: each mode does something else.
 
 In `carry` a sequence goes on beyond what the model was trained on, in `tumbling` it starts afresh, in `window` the last
 N samples count. All three are the trained model's own answers, to different questions; only the user knows which one is
