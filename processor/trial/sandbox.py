@@ -11,12 +11,16 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from processor.errors import ConfigError
 from processor.trial.background import Background
 from processor.trial.kafka import EmbeddedKafka
+
+_REMOVALS: Final = 20
+_BETWEEN_REMOVALS_SECONDS: Final = 0.1
 
 
 class Sandbox:
@@ -69,7 +73,15 @@ class Sandbox:
             self._interrupt_start(self._kafka)
             self._kafka.kill_all()
         if not self._keep:
+            self._remove()
+
+    def _remove(self) -> None:
+        """A thread of RocksDB or of the broker may write a file while its directory is being removed."""
+        for _ in range(_REMOVALS):
             shutil.rmtree(self.directory, ignore_errors=True)
+            if not self.directory.exists():
+                return
+            time.sleep(_BETWEEN_REMOVALS_SECONDS)
 
     def _interrupt_start(self, kafka: EmbeddedKafka) -> None:
         """Ends a start that still goes on: whoever waits for a node sees that it has ended, and gives up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,9 +43,14 @@ class Running:
         raise AssertionError(f"ended before {text!r}:\n{self.output}")
 
     def finish(self) -> int:
+        """Its exit code, as a shell counts it.
+
+        Python dies of SIGINT, after all that it has to do, where a Ctrl-C came in the middle of an `exec` of text (a
+        dataclass that is being made, say), although the KeyboardInterrupt was caught: 130, too.
+        """
         rest, _ = self.popen.communicate(timeout=240)
         self.lines += rest.splitlines()
-        return self.popen.returncode
+        return 128 + signal.SIGINT if self.popen.returncode == -signal.SIGINT else self.popen.returncode
 
     @property
     def output(self) -> str:
@@ -66,7 +72,8 @@ class Running:
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert self.processes() == []
-        assert list(self.temporary.iterdir()) == []
+        left = [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*")]
+        assert left == [], left[:20]
 
     def close(self) -> None:
         """Ends whatever is left."""
