@@ -235,7 +235,7 @@ def _end_refused(
 
 
 def _check_page(path: Path | None, artifact: Path) -> None:
-    """Tries the place of the report before the work: a file that is removed again.
+    """Tries whether the report can be written, before the work: by a file that is removed again.
 
     Raises:
         ConfigError: it cannot be written, or would lie in the artifact's directory, which holds nothing else.

@@ -94,10 +94,10 @@ def progress() -> Iterator[Callable[[str, float], None]]:
 def prepare_streams() -> None:
     """A terminal or a pipe that cannot show a sign gets its escape or a plainer one, not a traceback.
 
-    Python takes the locale C for UTF-8, and sets LC_CTYPE to say so; a terminal that was told C may not.
+    Python takes the locale C for UTF-8, and sets LC_CTYPE to that; a terminal that was set to C may not.
     """
-    told = [os.environ.get("LC_ALL"), os.environ.get("LC_CTYPE", "").replace("C.UTF-8", ""), os.environ.get("LANG")]
-    encoding = "ascii" if next(filter(None, told), "") in ("C", "POSIX") else None
+    named = [os.environ.get("LC_ALL"), os.environ.get("LC_CTYPE", "").replace("C.UTF-8", ""), os.environ.get("LANG")]
+    encoding = "ascii" if next(filter(None, named), "") in ("C", "POSIX") else None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors="backslashreplace")

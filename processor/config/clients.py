@@ -94,7 +94,7 @@ def _over(ours: ClientProperties, *users: Mapping[str, Property]) -> ClientPrope
     merged = dict(ours)
     for properties in users:
         merged.update(properties)
-    # librdkafka's own spelling of booleans; Python's `True` is none of its words.
+    # librdkafka's own spelling of booleans; Python's `True` is not one of its words.
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in merged.items()}
 
 
@@ -120,7 +120,7 @@ def reader_properties(settings: Settings) -> ClientProperties:
 def producer_properties(settings: Settings, transactional_id: str) -> ClientProperties:
     """The producer's configuration: idempotent, and transactional under `exactly_once`.
 
-    transactional_id: stable for this process' place; not used under `at_least_once`.
+    transactional_id: stable over the restarts of this process; not used under `at_least_once`.
     """
     ours: ClientProperties = {
         **_common(settings),

@@ -45,7 +45,7 @@ _PATH_PROPERTIES: Final = frozenset(f"ssl.{what}.location" for what in ("ca", "c
 
 
 class GivenValue(NamedTuple):
-    """One given value: where it comes from, and what its user called that place."""
+    """One given value: where it comes from, and the user's name for that source."""
 
     value: Any
     origin: Origin
@@ -229,7 +229,7 @@ def _validated(entries: Mapping[str, GivenValue], problems: list[Problem]) -> Se
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        # A union tells one error for each of its types; the setting is wrong once.
+        # A union reports one error for each of its types; the setting is wrong once.
         names = dict.fromkeys(_name_of(item["loc"]) for item in error.errors())
         problems.extend(_wrong(name, entries[name]) for name in names)
         return None

@@ -99,7 +99,7 @@ def allowed(name: str) -> str:
 
 
 def suggestion(unknown: str) -> str:
-    """The known name nearest to an unknown one, dotted, or an empty text where none is near."""
+    """The known name nearest to an unknown one, dotted, or an empty text if no name is near."""
     section, _, last = unknown.rpartition(".")
     same = [name for name in fields() if name.partition(".")[2] == last]
     if same:

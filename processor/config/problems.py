@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
 
 def error_of(problems: Sequence[Problem]) -> ConfigError:
-    """One error that tells every problem, so that a file is corrected in one go."""
+    """One error that lists every problem, so that a file is corrected in one go."""
     if len(problems) == 1:
         return ConfigError(*problems[0])
     items = "\n".join(f"- {' '.join(part for part in problem if part)}" for problem in problems)

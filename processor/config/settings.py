@@ -229,7 +229,7 @@ class StateSettings(Section):
 
 
 class SequenceSettings(Section):
-    """When a key's state starts afresh, beyond what the artifact's mode says, and which times are plausible."""
+    """When a key's state starts afresh, beyond what the artifact's mode sets, and which times are plausible."""
 
     gap_seconds: Seconds = 0.0
     """Start afresh after this much event time since the key's last event; 0: off."""

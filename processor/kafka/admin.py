@@ -273,7 +273,7 @@ class Admin:
             try:
                 return call(min(attempt, max(left, _PAUSE_SECONDS)))
             except KafkaException as error:
-                self._client.poll(0)  # brings what was said about the connection
+                self._client.poll(0)  # brings the client's messages about the connection
                 refusal = self._refusal(what, error.args[0])
                 if isinstance(refusal, ConfigError):
                     raise refusal from error
@@ -316,7 +316,7 @@ def answered(offsets: dict[int, int]) -> dict[int, int]:
     """Partition -> offset, of an admin client's `list_offsets`.
 
     Where the connection to a partition's leader broke, or its time was over, the client gives no error: the partition
-    has an offset that is none. Raises KafkaException then, with an error that a repetition may mend.
+    has an offset that is not one. Raises KafkaException then, with an error that a repetition may mend.
     """
     if any(offset < 0 for offset in offsets.values()):
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))

@@ -144,7 +144,7 @@ class SampleConsumer:
         gather: for how long, inside of `timeout`, it waits for more where there are but few.
 
         Raises:
-            OwnershipLost: another member took this one's place for good.
+            OwnershipLost: another member took this one's name for good.
             Unavailable: the client has failed for good.
         """
         until = time.monotonic() + timeout
@@ -260,7 +260,7 @@ class SampleConsumer:
 
 
 def _is_fatal(error: KafkaError) -> bool:
-    """Also where the client hands the error out as a message's: then the code alone tells."""
+    """Also where the client hands the error out as a message's: then only the code shows it."""
     return bool(error.fatal() or error.code() == KafkaError._FATAL)
 
 

@@ -1,4 +1,4 @@
-"""The look-out: whether the topics are still those that the process began with, and whether Kafka answers at all.
+"""The look-out: whether the topics are still those that the process began with, and whether Kafka replies at all.
 
 A thread of its own asks the brokers for the topics' ids and partition counts, once a second and for every commit. So
 the loop waits for an answer only where a commit needs one, and the question is on its way while the commit is flushed.
@@ -48,7 +48,7 @@ class Expected:
     partitions: int
     loss: str  # what its deletion means
     remedy: str
-    growth_remedy: str = ""  # where more partitions change answers: of the input
+    growth_remedy: str = ""  # of the input: there, more partitions change predictions
 
 
 class Lookout:
@@ -143,12 +143,12 @@ class Lookout:
             raise _grown(fixed, max(numbers) + 1)
 
     def heard(self) -> None:
-        """A broker has answered somebody else: it is there."""
+        """A broker has replied to somebody else: it is there."""
         with self._changed:
             self._silence, self._looked_at = 0.0, self._clock()
 
     def silence(self) -> float:
-        """Seconds for which Kafka has answered nobody; 0 while no look has failed since its last answer."""
+        """Seconds for which Kafka has replied to nobody; 0 while no look has failed since its last reply."""
         with self._changed:
             if not self._silence:
                 return 0.0

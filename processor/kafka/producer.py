@@ -1,9 +1,9 @@
 """Producers: the transactional one of `exactly_once`, and the idempotent one of `at_least_once`.
 
 A producer is disposable. Whatever fails, a new one is made, and its `init_transactions` ends what the old one left
-behind. The client can abort and go on, and does so where it was only told that the group has moved on. But after a
+behind. The client can abort and go on, and does so where only the group has moved on. But after a
 broker's death it has been seen to hang in the transaction after such an abort, and to wait for its coordinator for
-minutes while a new client was answered at once.
+minutes while a new client got its reply at once.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _tables(settings: Settings) -> dict[str, Mapping[str, Property]]:
 
 
 def _of_java(settings: Settings) -> dict[str, Problem]:
-    """Property -> what to write instead. librdkafka has answers of its own to some of them, which name no property."""
+    """Property -> what to write instead. librdkafka's own refusals of some of them name no property."""
     return {
         name: _unknown(table, name, "It is a property of the Java client.")
         for table, properties in _tables(settings).items()
@@ -126,7 +126,7 @@ def _tried(
 
 
 def _blamed(settings: Settings, text: str, tables: Sequence[str]) -> tuple[str, str | None]:
-    """The table and name of the user's property that the client's text speaks of; no name where it names none."""
+    """The table and name of the user's property that the client's text is about; no name if it has none."""
     given = _tables(settings)
     for table in tables:
         for name in given[table]:

@@ -98,7 +98,7 @@ class Metrics:
                 # `Info` appends its suffix by itself.
                 self._info = prometheus.Info(name.removesuffix("_info"), spec.help, registry=self.registry)
 
-    # What the loop tells ------------------------------------------------------------------------------------------
+    # What the loop reports -----------------------------------------------------------------------------------------
 
     def slice_done(self, produced: Slice) -> None:
         """A slice was stepped, and its predictions were sent."""

@@ -1,7 +1,7 @@
 """The metrics of several processes as one page.
 
 Counters, histograms and the gauges that the table marks as sums are added up. All others have one series for each
-process, told apart by the label `process`. A sum never falls: what a process had counted before it died stays in it.
+process, with the label `process`. A sum never falls: what a process had counted before it died stays in it.
 (Prometheus takes a counter that falls for one that began again at zero, and would count all the others twice.)
 """
 
@@ -51,7 +51,7 @@ class Merged:
         known, self._began[process] = self._began.get(process, began), began
         if began is not None:
             return known != began
-        # Not every system reports when a process began. A counter that falls tells it, too.
+        # Not every system reports when a process began. A counter that falls shows it, too.
         return any(value < former.get(series, 0.0) for series, value in samples.items() if self._keeps_counting(series))
 
     def gone(self, process: int) -> None:

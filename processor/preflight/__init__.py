@@ -1,4 +1,4 @@
-"""Everything that can be wrong before a start: the same code tells it (`check`) and refuses it (`run`)."""
+"""Everything that can be wrong before a start: the same code reports it (`check`) and refuses it (`run`)."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def check(settings: Settings, sample: int = 0) -> list[Finding]:
     """
     group = f"group {settings.kafka.group_id}, {settings.processing.guarantee}"
     findings = [Finding("settings", "ok", f"Understood: {group}."), *_without_effect(settings)]
-    artifact, told = _artifact(settings)
-    findings += told
+    artifact, found = _artifact(settings)
+    findings += found
     if refused := refusal(settings):
         findings.append(Finding.of("clients", refused))
     else:
@@ -122,8 +122,8 @@ def _artifact(settings: Settings) -> tuple[Artifact | None, list[Finding]]:
         artifact = load_artifact(settings.model.artifact)
     except ProcessorError as refused:
         return None, [Finding.of("artifact", refused)]
-    told = f"{settings.model.artifact}: model {artifact.model_id}, {artifact.mode}, {state_size(artifact.words)}."
-    findings = [Finding("artifact", "ok", told)]
+    fact = f"{settings.model.artifact}: model {artifact.model_id}, {artifact.mode}, {state_size(artifact.words)}."
+    findings = [Finding("artifact", "ok", fact)]
     try:
         Engine(artifact).check_golden()
     except ProcessorError as refused:

@@ -67,7 +67,7 @@ def topic_names(settings: Settings) -> dict[Role, str]:
 
 
 def topic_findings(settings: Settings, found: FoundTopics, words: int | None) -> list[Finding]:
-    """All that can be said of the topics. words: of one state; None where the artifact is not to be had."""
+    """All findings about the topics. words: of one state; None where the artifact is not to be had."""
     return [
         *_existence(settings, found),
         *_partition_counts(found),

@@ -31,7 +31,7 @@ class Finding:
     cause: str = ""
     hint: str = ""
     error: type[ProcessorError] | None = None  # the class of an error
-    topic: str = ""  # name of the topic that it speaks of, where it is about one
+    topic: str = ""  # name of the topic that it is about, if it is about one
 
     @classmethod
     def of(cls, name: str, error: ProcessorError) -> Finding:

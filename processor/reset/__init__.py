@@ -62,7 +62,7 @@ def _silent(_stage: str, _part: float) -> None:
 def plan_reset(settings: Settings, way: Way, progress: Progress = _silent) -> Reset:
     """What a reset would do. Changes nothing.
 
-    progress: told what is being done and how much of it, 0 to 1.
+    progress: called with what is being done and how much of it, 0 to 1.
 
     Raises:
         ConfigError: the group is not empty, or not known; or `run` would refuse topics, settings or artifact, too.

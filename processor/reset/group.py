@@ -1,8 +1,8 @@
 """The group, held: for as long as a reset works, this process is its only member.
 
-To ask whether a group is empty says nothing of the moment after; and the brokers take offsets in a transaction from who
-is no member at all, even while others are. A member's they refuse once its generation is over. So: joined, and every
-commit sent as a member.
+To ask whether a group is empty means nothing for the moment after. The brokers take offsets in a transaction from a
+stranger, even while the group has members. They refuse a member's once its generation is over. So this process joins,
+and sends every commit as a member.
 """
 
 from __future__ import annotations

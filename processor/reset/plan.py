@@ -56,7 +56,7 @@ class PartitionReset:
     partition: int
     committed: int | None  # the group's offset; None where it has none
     stands_at: int  # where the group stands: its offset, else its checkpoint's, else the partition's beginning
-    stands_at_topic_id: str  # of the input topic that `stands_at` speaks of
+    stands_at_topic_id: str  # of the input topic that `stands_at` belongs to
     after: int  # the group's offset then: what lies at or above it is published
     replay_from: int  # what lies between here and `after` is stepped without publishing
     changelog_offsets: int  # the changelog holds at most so many records

@@ -2,7 +2,7 @@
 
 librdkafka's `send_offsets_to_transaction` has been seen to block for minutes beyond its timeout. The broker has ended
 the transaction long before; so the process exits, and recovers when it is started again. A shutdown while the
-brokers are away would wait for them as long as everything else does; whoever stops the process does not.
+brokers are away would wait for them as long as everything else does; the person who stops the process does not.
 """
 
 from __future__ import annotations

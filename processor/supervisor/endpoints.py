@@ -112,7 +112,7 @@ class Endpoints:
         }
 
     def _ask_all(self, path: str) -> list[_Reply | None]:
-        """What each process answers, in their order; None where it does not."""
+        """What each process replies, in their order; None if it does not."""
         ask: Callable[[Member], _Reply | None] = lambda member: _ask(member.port, path)  # noqa: E731
         return list(self._askers.map(ask, self._members))
 

@@ -35,7 +35,7 @@ def settings_of(settings: Settings, number: int, count: int) -> dict[str, str]:
 
 
 class Member:
-    """One place of a process. The supervisor's thread starts and stops it; other threads only read."""
+    """One process of the supervisor, life after life. The supervisor's thread alone changes it; other threads read."""
 
     def __init__(self, number: int, arguments: Sequence[str], own: Mapping[str, str]) -> None:
         """arguments: of `processor run`, as the user gave them; own: settings over them."""

@@ -1,4 +1,4 @@
-"""A function on a thread of its own, whose failure reaches whoever asks for it."""
+"""A function on a thread of its own, whose failure reaches the caller that asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Background:
-    """A function on a thread of its own; what it raises is raised to whoever asks."""
+    """A function on a thread of its own; what it raises is raised to the caller that asks."""
 
     def __init__(self, function: Callable[[], object], name: str) -> None:
         self.seconds = 0.0  # that it took

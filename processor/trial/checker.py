@@ -1,7 +1,7 @@
 """Compares what was published with the trained model's predictions for whole sequences.
 
 A truth has an answer for each input record that has one: an array, or by name where a model has several outputs. The
-model is asked from outside (this module knows no Keras): a function from a block of sequences to answers.
+model is asked from outside (this module knows no Keras): a function from a block of sequences to predictions.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ def input_records(topic: Mapping[int, Sequence[Record]]) -> dict[int, list[Input
 
 
 def truth_of_sequences(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
-    """Asks a model that answers at every step, as [rows, T, *output shape] for inputs [rows, T, *sample shape]
+    """Asks a model that predicts at every step, as [rows, T, *output shape] for inputs [rows, T, *sample shape]
     ([rows, *shape] for static ones).
 
     Each sequence is asked for once, whole. A block's sequences have one length, so nothing is padded.
     """
     truth: Truth = {}
     for block in _blocks(expected, rows):
-        answers = model(_stack(block, expected.static))
-        for sequence, answer in zip(block, answers, strict=True):
+        predictions = model(_stack(block, expected.static))
+        for sequence, answer in zip(block, predictions, strict=True):
             for sample, probability in zip(sequence, answer, strict=True):
                 truth[sample.partition, sample.offset] = probability
     return truth
 
 
 def truth_of_prefixes(expected: Expected, model: Model, *, rows: int = _ROWS) -> Truth:
-    """Asks a model that answers once, after the last step, as [rows, *output shape]: for every prefix of each sequence.
+    """Asks a model that predicts once, after the last step, as [rows, *output shape]: for every prefix of a sequence.
 
     A sequence of T samples is asked about T times, together with others that are as long at the least.
     """
@@ -69,8 +69,8 @@ def truth_of_prefixes(expected: Expected, model: Model, *, rows: int = _ROWS) ->
             sequences.pop()
         for start in range(0, len(sequences), rows):
             block = sequences[start : start + rows]
-            answers = model(_stack([sequence[:length] for sequence in block], expected.static))
-            for sequence, probability in zip(block, answers, strict=True):
+            predictions = model(_stack([sequence[:length] for sequence in block], expected.static))
+            for sequence, probability in zip(block, predictions, strict=True):
                 last = sequence[length - 1]
                 truth[last.partition, last.offset] = probability
     return truth
@@ -192,7 +192,7 @@ def _dead_letter_fault(wanted: Rejected, record: Record) -> str | None:
 
 
 def _check_order(records: Sequence[Record]) -> Report:
-    """Per input partition, the first answers' offsets must rise."""
+    """Per input partition, the first predictions' offsets must rise."""
     report = Report()
     seen: set[Source] = set()
     greatest: dict[int, int] = {}
@@ -231,7 +231,7 @@ def _error(found: Any, wanted: Answer) -> float:
             return float("inf")
         return max(_error(found[name], wanted[name]) for name in wanted)
     try:
-        # What was printed has the digits of a float32: only as one does it say exactly what the model said.
+        # What was printed has the digits of a float32: only as one is it exactly what the model predicted.
         with np.errstate(over="ignore"):
             values = np.asarray(found, np.float64).astype(np.float32).astype(np.float64)
     except (TypeError, ValueError):

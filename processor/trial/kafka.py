@@ -149,7 +149,7 @@ class EmbeddedKafka:
         self._nodes[broker].wait()
 
     def pause(self, broker: int = 1) -> None:
-        """SIGSTOP: the broker is there and answers nothing, until `resume`."""
+        """SIGSTOP: the broker is there and replies to nothing, until `resume`."""
         self._nodes[broker].pause()
 
     def resume(self, broker: int = 1) -> None:

@@ -52,22 +52,22 @@ class Show(Protocol[_Shown]):
 
 @contextmanager
 def step(console: Console, title: str) -> Iterator[Callable[[str], None]]:
-    """One step: a spinner while it lasts, a line with its time when it is done. Yields what tells more about it.
+    """One step: a spinner while it lasts, a line with its time when it is done. Yields what adds details to it.
 
-    What was told last is part of the line.
+    The last details are part of the line.
     """
-    started, told = time.monotonic(), ""
+    started, details = time.monotonic(), ""
     with console.status(f"{escape(title)} ...") as status:
 
         def tell(text: str) -> None:
-            nonlocal told
-            told = text
+            nonlocal details
+            details = text
             status.update(f"{escape(title)}: {escape(text)} ..." if text else f"{escape(title)} ...")
 
         yield tell
     seconds = f"{time.monotonic() - started:5.1f} s"
     console.print(
-        f"[green]✓[/] [dim]{seconds}[/]  {escape(title)}{': ' + escape(told) if told else ''}", highlight=False
+        f"[green]✓[/] [dim]{seconds}[/]  {escape(title)}{': ' + escape(details) if details else ''}", highlight=False
     )
 
 

@@ -79,7 +79,7 @@ class Load:
 
 
 def everything(seed: int = 1, **fields: Any) -> Load:
-    """A load in which everything happens that the rules speak of, often enough for a few thousand events."""
+    """A load in which everything happens that the rules cover, often enough for a few thousand events."""
     shares: dict[str, Any] = {
         "start_share": 0.01,
         "end_share": 0.02,
@@ -181,7 +181,7 @@ def produce(
 ) -> Sent:
     """Writes a load to a topic that has its number of partitions, and returns when all of it was delivered.
 
-    rate: events a second, None for as fast as it goes. stop: ends it early, between two batches. on_batch: told after
+    rate: events a second, None for as fast as it goes. stop: ends it early, between two batches. on_batch: called after
     every batch.
 
     Raises:

@@ -1,6 +1,6 @@
 """A real `processor run` as a child process: started, watched by its log and its HTTP port, killed, started again.
 
-The tests that kill and the demo use it. One object is one place of a process (settings, state directory, log file);
+The tests that kill and the demo use it. One object is one process, life after life: settings, state directory, log.
 `start` may be called again and again, after each end of the process before.
 """
 
@@ -175,7 +175,7 @@ class ProcessorProcess:
         """The body of an HTTP answer: of `/metrics`, `/status`, ...; None when the status is not 200, or no port known.
 
         Raises:
-            OSError: nobody answers at the port.
+            OSError: nobody replies at the port.
         """
         port = self.port
         if port is None:

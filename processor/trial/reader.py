@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from processor.kafka.client import Message
 
 Source = tuple[int, int]
-"""The input record that an output record answers: its partition and offset."""
+"""The input record that an output record belongs to: its partition and offset."""
 
 _ANSWER_SECONDS: Final = 60.0
 _ATTEMPT_SECONDS: Final = 5.0  # a leader that has just died is waited for in vain, and the next attempt finds another
@@ -167,7 +167,7 @@ def _take(messages: Iterable[Message], ends: Mapping[int, int], records: Topic) 
 
 
 def source_of(record: Record) -> Source | None:
-    """The input record that a prediction or a dead letter answers; None when the record does not say."""
+    """The input record of a prediction or a dead letter; None if the record does not name one."""
     headers = dict(record.headers)
     partition, offset = headers.get("processor.partition"), headers.get("processor.offset")
     if partition is not None and offset is not None:

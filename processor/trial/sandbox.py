@@ -84,7 +84,7 @@ class Sandbox:
             time.sleep(_BETWEEN_REMOVALS_SECONDS)
 
     def _interrupt_start(self, kafka: EmbeddedKafka) -> None:
-        """Ends a start that still goes on: whoever waits for a node sees that it has ended, and gives up."""
+        """Ends a start that still goes on: the thread that waits for a node sees that it has ended, and gives up."""
         while self._starting is not None and not self._starting.ends_within(0.1):
             for pid in kafka.pids.values():
                 with contextlib.suppress(ProcessLookupError):

@@ -1,6 +1,6 @@
 """The demo's story, act by act: train, convert, start, kill twice under load, stop, and check every prediction.
 
-The main thread reads what comes out and tells the story; the load is written by a thread of its own, the processor and
+The main thread reads what comes out and shows the story; the load is written by a thread of its own, the processor and
 the broker are processes. Keras is asked when the load is over: nothing but the processor is to be busy meanwhile.
 """
 
@@ -122,7 +122,7 @@ class _Story:
             tell(f"process {process.pid}, {PARTITIONS} partitions, exactly once")
 
     def _serve(self, sandbox: DemoSandbox, load: Load, figures: Figures, kills: list[Kill]) -> None:
-        """The load, the kills and the ways back; returns when every event was answered, or nothing comes any more."""
+        """The load, the kills and the recoveries; returns when every event is processed, or nothing comes any more."""
         process = sandbox.processor
         assert process is not None
         tail = sandbox.start_tail(load, figures)

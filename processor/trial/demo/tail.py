@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(_Value).decode
 
 
 class Tail:
-    """What comes out of the output topic, told to the figures."""
+    """What comes out of the output topic, for the figures."""
 
     def __init__(self, bootstrap_servers: str, topic: str, load: Load, figures: Figures) -> None:
         self._load, self._figures = load, figures
@@ -60,7 +60,7 @@ class Tail:
         self._follower.close()
 
     def _ranks(self, values: list[_Value]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Which events of the load were answered: an event's time says its rank, since each is a step after another."""
+        """Which events of the load have predictions: an event's time gives its rank, each is a step after another."""
         times = np.fromiter((value.time for value in values), np.int64, len(values))
         return (times - self._load.first_time_ms) // self._load.step_ms - 1
 

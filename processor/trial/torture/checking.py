@@ -1,6 +1,6 @@
 """Three independent checks of what was published.
 
-- The rules: which answers there must be, worked out from the input topic alone (`oracle`), each probability as the
+- The rules: which predictions there must be, worked out from the input topic alone (`oracle`), each probability as the
   artifact gives it for its key's whole sequence stepped alone, bit for bit.
 - An undisturbed run over the same input: every record the same bytes, in the same order.
 - Keras, where the trained model is at hand: each probability within the artifact's tolerance.
@@ -72,7 +72,7 @@ class Verdict:
 
 
 class Alone:
-    """Steps sequences alone, one sample after the other, as the oracle comes by; it knows all answers afterwards."""
+    """Steps sequences alone, one sample after the other, as the oracle comes by; it knows every prediction then."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.truth: Truth = {}  # an array for a model of one output, else by name
@@ -130,7 +130,7 @@ def checked(
     tell("stepping every sequence alone")
     alone = Alone(artifact)
     wanted = expected(input_records(samples), rules, alone.is_finite)
-    tell(f"comparing {len(alone.truth):,} answers, bit for bit")
+    tell(f"comparing {len(alone.truth):,} predictions, bit for bit")
     by_rules = check_published(wanted, published.predictions, published.dead_letters, alone.truth, tolerance=0.0)
     verdict = Verdict(
         events=_size(samples),

@@ -1,10 +1,10 @@
 """What is done to the processes and the broker, one function for each fault of the schedule.
 
-Each begins with everything in order and under load, does its harm (`Scene.strike` tells the moment), and gives back
+Each begins with everything in order and under load, does its harm (`Scene.strike` notes the moment), and gives back
 what it has taken away. Waiting until all is in order again is its caller's.
 
 A failpoint that is not reached (an empty changelog has nothing to restore) is no failure: the process is killed where
-it is, and the round says so.
+it is, and the round's report has that.
 """
 
 from __future__ import annotations

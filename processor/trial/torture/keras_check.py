@@ -45,7 +45,7 @@ def require_the_model_of(
 
 
 def keras_check_of_example(trained: Trained) -> KerasCheck:
-    """The example model, which knows its answers to every sample of a sequence at once."""
+    """The example model, which predicts every sample of a sequence at once."""
     from processor.model.convert.example import at_every_step
 
     return lambda wanted: truth_of_sequences(wanted, at_every_step(trained))

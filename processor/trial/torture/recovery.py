@@ -1,7 +1,7 @@
-"""How long a recovery takes: from the moment at which something happened until every partition answers what came later.
+"""How long a recovery takes: from the moment of a fault until every partition has predictions for what came later.
 
-"Later" is known by offsets: an event at or beyond the input's end as it was when it happened. A partition's answers
-come in the order of its events, so whoever answers such an event has answered all before it.
+"Later" is known by offsets: an event at or beyond the input's end as it was when it happened. A partition's predictions
+come in the order of its events: one for such an event comes after those for all before it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from processor.kafka.client import Message
     from processor.trial.torture.schedule import Round
 
-_RARE: Final = 20  # a partition with this many times fewer events than its share says nothing about time
+_RARE: Final = 20  # a partition with this many times fewer events than its share shows nothing about time
 
 
 class _Source(msgspec.Struct, gc=False):
-    """The input record that a prediction answers."""
+    """The input record of a prediction."""
 
     partition: int
     offset: int
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(_Source).decode
 
 @dataclass(slots=True)
 class Answered:
-    """How far the predictions have come, by partition: the greatest input offset that was answered."""
+    """How far the predictions have come, by partition: the greatest input offset that has a prediction."""
 
     offsets: dict[int, int] = field(default_factory=dict)
     predictions: int = 0
@@ -49,12 +49,12 @@ class Answered:
             self.offsets[source.partition] = max(source.offset, self.offsets.get(source.partition, -1))
 
     def lag(self, ends: Mapping[int, int]) -> int:
-        """Events below the ends that are not answered yet, as far as predictions tell."""
+        """Events below the ends that have no prediction yet, as far as predictions show."""
         return sum(max(0, end - 1 - self.offsets.get(number, -1)) for number, end in busy(ends).items())
 
 
 def busy(ends: Mapping[int, int]) -> dict[int, int]:
-    """The partitions that have their share of the events, more or less: one with few answers late however it fares."""
+    """The partitions that have their share of the events, more or less: one with few is late however it fares."""
     least = sum(ends.values()) / (_RARE * len(ends)) if ends else 0
     return {number: end for number, end in ends.items() if end > least}
 
@@ -66,7 +66,7 @@ class Recovery:
     round: Round
     at: float | None = None
     ends: dict[int, int] = field(default_factory=dict)
-    seconds: float | None = None  # until every partition had answered what came later
+    seconds: float | None = None  # until every partition had predictions for what came later
     settled_seconds: float | None = None  # until all processes ran again, without a lag
     remarks: list[str] = field(default_factory=list)
 

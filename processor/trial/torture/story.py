@@ -173,7 +173,7 @@ class _Story:
     # The rounds ------------------------------------------------------------------------------------------------
 
     def _torture(self, sandbox: TortureSandbox, artifact: Artifact) -> Course:
-        """All rounds, under load; returns when all of the load is answered, or nothing comes any more."""
+        """All rounds, under load; returns when all of the load is processed, or nothing comes any more."""
         course = Course(len(self.rounds))
         for rank, name in enumerate(NAMES[: self.wishes.processes]):
             # Of both kinds: one that comes back under its name, and one that is another member each time.
@@ -295,6 +295,6 @@ def _published(sandbox: TortureSandbox, group: str) -> Published:
 
 
 def _tokens(artifact: Artifact, name: str) -> int:
-    """How many tokens an input knows, as far as the artifact tells: those that its golden vectors have."""
+    """How many tokens an input knows, as far as the artifact shows: those that its golden vectors have."""
     spec = next(spec for spec in artifact.inputs if spec.name == name)
     return int(artifact.golden.features[name].max()) + 1 if spec.dtype == "int32" else 0

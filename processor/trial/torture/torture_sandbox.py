@@ -1,7 +1,7 @@
-"""What is tortured: a broker, a group of processes with a disk each, the load, and whoever follows the predictions.
+"""What is tortured: a broker, a group of processes with a disk each, the load, and the reader of the predictions.
 
 Invariants: `close` may be called at any moment; after it no process and no thread of it is left. A process whose end is
-nobody's wish is known: whoever wants one to die says so first (`Member.expected_to_die`).
+nobody's wish is known: a fault that wants one to die marks it first (`Member.expected_to_die`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Member:
 
 
 class TortureSandbox(Sandbox):
-    """Everything that is started. Members are made at once and started by whoever wants them to run."""
+    """Everything that is started. Members are made at once and started by the faults that want them to run."""
 
     def __init__(self, directory: Path | None = None, *, keep: bool = False) -> None:
         """As `Sandbox`."""
