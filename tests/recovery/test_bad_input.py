@@ -169,7 +169,7 @@ def test_a_flood_of_bad_events_disturbs_nothing(made: Callable[..., Deployment])
         assert offsets == sorted(set(offsets))
 
 
-def test_what_is_too_large_for_a_topic_becomes_a_dead_letter_and_the_rest_goes_on(
+def test_what_is_too_large_is_a_dead_letter_and_the_rest_goes_on(
     made: Callable[..., Deployment],
 ) -> None:
     """Keys of a mebibyte, values of several, and a prediction whose topic takes less than its key."""
