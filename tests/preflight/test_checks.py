@@ -81,9 +81,9 @@ def test_partition_counts_must_be_equal(role: str, partitions: int) -> None:
     name, found = getattr(GOOD, role).name, changed(role, partitions=partitions)
     assert told(found) == [("partition counts", "error", name)]
     (wrong,) = [finding for finding in topic_findings(settings(), found, 96) if finding.verdict == "error"]
-    # Made anew, a changelog is a lost one: only where it has too many is there no other way.
+    # A recreated changelog is a lost one: only where it has too many is there no other way.
     assert ("--alter" in wrong.hint) == (partitions < 4)
-    assert ("anew" in wrong.hint) == (partitions > 4)
+    assert ("Recreate" in wrong.hint) == (partitions > 4)
 
 
 def test_the_dead_letter_topic_may_have_any_count() -> None:
