@@ -57,6 +57,14 @@ def nearly_cancels_out() -> Any:
     return models.lively(keras.Model(x, layers.Dense(3)(layers.Concatenate()([pooled, y])[:, -1])), seed=2)
 
 
-@pytest.mark.parametrize("make", [dearer_in_the_middle, nearly_cancels_out])
+def means_of_nothing() -> Any:
+    """Drawn once: the mean of masked samples alone is no number, and ReLU makes 0 of it in one of two kernels."""
+    x = keras.Input((6, 1), name="x0")
+    y = layers.LSTM(3, return_sequences=True)(layers.Masking(0.5)(x))
+    y = layers.GlobalAveragePooling1D()(y)
+    return models.lively(keras.Model(x, layers.Dense(5, activation="relu")(y)), seed=0)
+
+
+@pytest.mark.parametrize("make", [dearer_in_the_middle, nearly_cancels_out, means_of_nothing])
 def test_what_was_refused_for_its_own_rounding_converts(make: Callable[[], Any], tmp_path: Path) -> None:
     assert outcome(make(), tmp_path) == "converted"
