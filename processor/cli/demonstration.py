@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from processor.cli.output import write_no_bytecode
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -30,6 +32,7 @@ def demo(
     from processor.trial import demo as demonstration
 
     silence_kafka()
+    write_no_bytecode()
     # What is not asked for is left to the demo's own defaults.
     sizes: dict[str, Any] = {"keys": keys, "events": events, "rate": rate}
     asked = {name: size for name, size in sizes.items() if size is not None}

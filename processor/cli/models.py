@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from processor.cli.again import convert_again
 from processor.cli.failing import tell
-from processor.cli.output import Json, errors, print_json, progress, results
+from processor.cli.output import Json, errors, print_json, progress, results, write_no_bytecode
 from processor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def convert(
     from processor.model.convert import ConversionRefused
     from processor.model.convert import convert as convert_model
 
+    write_no_bytecode()
     check_target(output)
     _check_page(html, output)
     typed = convert_again(context)
@@ -161,6 +162,7 @@ def verify(
     from processor.model.convert import ConversionRefused, NotThisModel
     from processor.model.convert import verify as verify_model
 
+    write_no_bytecode()
     _check_page(html, directory)
     typed = convert_again(context)
     say_what_runs(imports)

@@ -103,6 +103,11 @@ def prepare_streams() -> None:
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
+def write_no_bytecode() -> None:
+    """From here on: TensorFlow would leave that of the code it generates in the directory for temporary files."""
+    sys.dont_write_bytecode = True
+
+
 def flush_results() -> None:
     """What is left of the results, out of the process. A reader that has gone (`| head`) is no error."""
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from processor.cli.models import Imports, say_what_runs
+from processor.cli.output import write_no_bytecode
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +58,7 @@ def torture(
         raise ConfigError("--import was given without --model.", "", "Name the model whose file needs that code.")
     say_what_runs(imports)
     silence_kafka()
+    write_no_bytecode()
     # What is not asked for is left to the command's own defaults.
     wishes: dict[str, Any] = {
         "artifact": artifact,
