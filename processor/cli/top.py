@@ -12,6 +12,7 @@ from rich.text import Text
 from processor.errors import Unavailable
 from processor.metrics import PREFIX
 from processor.metrics.page import Series, by_label, quantile, series_of, total
+from processor.trial.live_display import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,8 +141,4 @@ def _counted(values: Mapping[str, float]) -> dict[str, int]:
 def _quantiles(seconds: Mapping[str, float | None]) -> str:
     if seconds["0.5"] is None or seconds["0.99"] is None:
         return "nothing committed since the last look"
-    return f"p50 {_duration(seconds['0.5'])}, p99 {_duration(seconds['0.99'])}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{1000 * seconds:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+    return f"p50 {duration(seconds['0.5'])}, p99 {duration(seconds['0.99'])}"

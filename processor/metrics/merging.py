@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from processor.metrics.page import Series, series_of
+from processor.metrics.page import Series, series_in
 from processor.metrics.table import PREFIX, TABLE
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ class Merged:
 
     def take(self, process: int, page: str) -> None:
         """A page of a process."""
-        samples = series_of(page)
-        self._families |= {family.name: family for family in text_string_to_metric_families(page)}
+        families = list(text_string_to_metric_families(page))
+        samples = series_in(families)
+        self._families |= {family.name: family for family in families}
         former = self._now.get(process, {})
         if self._has_restarted(process, former, samples):
             ended = self._before[process]

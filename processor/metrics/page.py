@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from prometheus_client import Metric
+
 
 class Series(NamedTuple):
     """One sample's name and labels."""
@@ -19,9 +21,14 @@ class Series(NamedTuple):
 
 def series_of(page: str) -> dict[Series, float]:
     """Every sample of a page in Prometheus' text format."""
+    return series_in(text_string_to_metric_families(page))
+
+
+def series_in(families: Iterable[Metric]) -> dict[Series, float]:
+    """Every sample of these families."""
     return {
         Series(sample.name, tuple(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(page)
+        for family in families
         for sample in family.samples
     }
 

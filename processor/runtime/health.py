@@ -5,6 +5,7 @@ That is what `processor health` does, with the standard library alone: a contain
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
@@ -20,6 +21,8 @@ DEFAULT: Final = "127.0.0.1:9108"
 _FILE: Final = Path("processor.toml")
 _SECONDS: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}
+# No proxy of the environment stands between this machine and the processor.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Reply(NamedTuple):
@@ -31,6 +34,14 @@ class Reply(NamedTuple):
     @property
     def is_good(self) -> bool:
         return self.status == 200
+
+    @property
+    def reason(self) -> str:
+        """Why it is ready or alive, or not."""
+        try:
+            return str(self.json()["reason"])
+        except (ValueError, KeyError, TypeError):
+            return f"it replies {self.status}"
 
     def json(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.body)
@@ -44,13 +55,9 @@ def check(place: str, *, ready: bool = False) -> str:
         Unavailable: nobody replies, or it is not; with the reason.
     """
     reply = ask(place, "/readyz" if ready else "/healthz")
-    try:
-        reason = str(reply.json()["reason"])
-    except (ValueError, KeyError, TypeError):
-        reason = f"it replies {reply.status}"
     if not reply.is_good:
-        raise Unavailable(f"The processor at {place} is not {'ready' if ready else 'alive'}.", f"{reason}.", "")
-    return reason
+        raise Unavailable(f"The processor at {place} is not {'ready' if ready else 'alive'}.", f"{reply.reason}.", "")
+    return reply.reason
 
 
 def address(at: str | None, file: Path | None) -> str:
@@ -85,14 +92,12 @@ def ask(place: str, path: str) -> Reply:
     Raises:
         Unavailable: nobody replies.
     """
-    # No proxy of the environment stands between this machine and the processor.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"http://{place}{path}", timeout=_SECONDS) as reply:
+        with _direct.open(f"http://{place}{path}", timeout=_SECONDS) as reply:
             return Reply(reply.status, reply.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         return Reply(error.code, error.read().decode(errors="replace"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(
             f"No processor replies at http://{place}.",

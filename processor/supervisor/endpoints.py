@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from processor.errors import Unavailable
 from processor.log import get_logger
 from processor.metrics import PREFIX, SUPERVISOR_TABLE, Spec
 from processor.metrics.merging import Merged
+from processor.runtime.health import ask
 from processor.runtime.http import HttpServer
 from processor.supervisor.member import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from processor.runtime.health import Reply
     from processor.supervisor.member import Member
 
 _LOG = get_logger()
-_ANSWER_SECONDS: Final = 5.0
-
-
-class _Reply(NamedTuple):
-    status: int
-    body: str
-
-    @property
-    def reason(self) -> str:
-        return str(json.loads(self.body).get("reason", ""))
 
 
 class Endpoints:
@@ -79,7 +70,7 @@ class Endpoints:
         ill = [
             f"process {member.number}: {reply.reason if reply else 'it does not answer'}"
             for member, reply in replies
-            if (reply is None and member.state == "running") or (reply is not None and reply.status != 200)
+            if (reply is None and member.state == "running") or (reply is not None and not reply.is_good)
         ]
         return not ill, "; ".join(ill) or "the supervisor and all processes are alive"
 
@@ -88,7 +79,7 @@ class Endpoints:
         waiting = [
             f"process {member.number}: {reply.reason if reply else f'it is {member.state}'}"
             for member, reply in replies
-            if reply is None or reply.status != 200
+            if reply is None or not reply.is_good
         ]
         return not waiting, "; ".join(waiting) or "all partitions run"
 
@@ -96,7 +87,7 @@ class Endpoints:
         processes: dict[str, Any] = {}
         for member, reply in zip(self._members, self._ask_all("/status"), strict=True):
             own = {"state": member.state, "pid": member.pid, "restarts": member.lives.restarts}
-            processes[str(member.number)] = own | (json.loads(reply.body) if reply else {})
+            processes[str(member.number)] = own | (reply.json() if reply else {})
         shown = processes.values()
         partitions = [
             (int(partition), own | {"process": number})
@@ -111,10 +102,9 @@ class Endpoints:
             "keys_in_memory": sum(one.get("keys_in_memory", 0) for one in shown),
         }
 
-    def _ask_all(self, path: str) -> list[_Reply | None]:
+    def _ask_all(self, path: str) -> list[Reply | None]:
         """What each process replies, in their order; None if it does not."""
-        ask: Callable[[Member], _Reply | None] = lambda member: _ask(member.port, path)  # noqa: E731
-        return list(self._askers.map(ask, self._members))
+        return list(self._askers.map(lambda member: _ask(member.port, path), self._members))
 
 
 def _lines(spec: Spec, values: Sequence[tuple[str, int]]) -> str:
@@ -123,15 +113,8 @@ def _lines(spec: Spec, values: Sequence[tuple[str, int]]) -> str:
     return f"# HELP {name} {spec.help}\n# TYPE {name} {spec.type}\n{rows}"
 
 
-def _ask(port: int | None, path: str) -> _Reply | None:
-    if port is None:
-        return None
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
+def _ask(port: int | None, path: str) -> Reply | None:
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return _Reply(response.status, response.read().decode())
-    except (OSError, http.client.HTTPException):
+        return None if port is None else ask(f"127.0.0.1:{port}", path)
+    except Unavailable:
         return None
-    finally:
-        connection.close()

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
+
+    from rich.console import Console
 
 _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,3 +52,13 @@ def interruptible() -> Iterator[Interrupts]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler if interrupts.received is None else signal.SIG_IGN)
+
+
+def played(console: Console, play: Callable[[Interrupts], int]) -> int:
+    """The exit code of `play`; 128 + the signal's number where one of the signals ended it, which is printed."""
+    with interruptible() as interrupts:
+        try:
+            return play(interrupts)
+        except KeyboardInterrupt:
+            console.print("\nInterrupted: everything that was started has been ended.", highlight=False)
+            return 128 + (interrupts.received or signal.SIGINT)

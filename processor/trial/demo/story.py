@@ -6,7 +6,6 @@ the broker are processes. Keras is asked when the load is over: nothing but the 
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,7 +23,7 @@ from processor.trial.kafka import require_installed
 from processor.trial.live_display import step
 from processor.trial.load import Load, Sent
 from processor.trial.reader import read_topic
-from processor.trial.signals import Interrupts, interruptible
+from processor.trial.signals import Interrupts, played
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,12 +59,7 @@ def run(
         ProcessorError: a part of it cannot be had, or failed; nothing of it is left behind.
     """
     console = console or Console()
-    with interruptible() as interrupts:
-        try:
-            return _Story(console, keys, events, rate, interrupts).play(directory, keep)
-        except KeyboardInterrupt:
-            console.print("\nInterrupted: everything that was started has been ended.", highlight=False)
-            return 128 + (interrupts.received or signal.SIGINT)
+    return played(console, lambda interrupts: _Story(console, keys, events, rate, interrupts).play(directory, keep))
 
 
 @dataclass(slots=True)

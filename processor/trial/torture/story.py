@@ -6,7 +6,6 @@ undisturbed run and the checks come when the load is over: they need the machine
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,7 @@ from processor.trial.live_display import step
 from processor.trial.load import Load, everything
 from processor.trial.reader import committed_offsets, high_watermarks, read_topic
 from processor.trial.samples import Input
-from processor.trial.signals import Interrupts, interruptible
+from processor.trial.signals import Interrupts, played
 from processor.trial.torture import report
 from processor.trial.torture import torture_screen as screen
 from processor.trial.torture.checking import Published, Verdict, checked, rules_of
@@ -95,12 +94,7 @@ def run(wishes: Wishes, *, directory: Path | None = None, keep: bool = False, co
     rounds = schedule(wishes.seed, wishes.rounds, wishes.processes, wishes.only)
     if wishes.report is not None:
         report.require_writable(wishes.report)
-    with interruptible() as interrupts:
-        try:
-            return _Story(console, wishes, rounds, interrupts).play(directory, keep)
-        except KeyboardInterrupt:
-            console.print("\nInterrupted: everything that was started has been ended.", highlight=False)
-            return 128 + (interrupts.received or signal.SIGINT)
+    return played(console, lambda interrupts: _Story(console, wishes, rounds, interrupts).play(directory, keep))
 
 
 @dataclass(slots=True)
